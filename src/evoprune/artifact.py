@@ -58,7 +58,9 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor], origin: str) -> No
         for name in expected.keys() & weights.keys()
         if weights[name].shape != expected[name].shape
     ]
-    problems = [f"{name} is missing" for name in missing] + [f"{name} is not in the model" for name in unknown] + sorted(wrong)
+    problems = (
+        [f"{name} is missing" for name in missing] + [f"{name} is not in the model" for name in unknown] + sorted(wrong)
+    )
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UsageError(f"the weights in {origin} are of another architecture: {'; '.join(problems[:3])}{more}")

@@ -1,21 +1,21 @@
 """Every error evoprune raises on purpose, sorted by who has to act.
 
-    EvopruneError
-    ├── UsageError                  the user fixes something, exit code 2
-    │   ├── ConfigError
-    │   ├── DataError
-    │   ├── UnsupportedModelError
-    │   ├── MissingDependencyError
-    │   └── ReplayMismatchError
-    ├── CandidateError              recorded as FAILED, the run goes on
-    │   ├── InvalidPlanError
-    │   ├── SurgeryError
-    │   ├── DivergedError
-    │   └── MeasurementError
-    └── RunError                    the run stops and can be resumed, exit code 1
-        ├── WorkerLostError
-        ├── DeviceMemoryError
-        └── StoreCorruptedError
+EvopruneError
+├── UsageError                  the user fixes something, exit code 2
+│   ├── ConfigError
+│   ├── DataError
+│   ├── UnsupportedModelError
+│   ├── MissingDependencyError
+│   └── ReplayMismatchError
+├── CandidateError              recorded as FAILED, the run goes on
+│   ├── InvalidPlanError
+│   ├── SurgeryError
+│   ├── DivergedError
+│   └── MeasurementError
+└── RunError                    the run stops and can be resumed, exit code 1
+    ├── WorkerLostError
+    ├── DeviceMemoryError
+    └── StoreCorruptedError
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ class PruningPlan:
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "kept": {
-                name: {str(dimension): np.asarray(indices).tolist() for dimension, indices in sorted(dimensions.items())}
+                name: {
+                    str(dimension): np.asarray(indices).tolist() for dimension, indices in sorted(dimensions.items())
+                }
                 for name, dimensions in sorted(self.kept.items())
             },
             "attributes": {
@@ -69,7 +71,9 @@ class PruningPlan:
             document = json.loads(text)
             if document["format"] != FORMAT:
                 raise InvalidPlanError(f"plan has format {document['format']!r}, this evoprune reads format {FORMAT}")
-            return cls(_read_kept(document["kept"]), _read_attributes(document["attributes"]), str(document["fingerprint"]))
+            return cls(
+                _read_kept(document["kept"]), _read_attributes(document["attributes"]), str(document["fingerprint"])
+            )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise InvalidPlanError(f"not a pruning plan: {type(error).__name__}: {error}") from error
 
@@ -105,6 +109,8 @@ def _read_indices(name: str, values: Any) -> Indices:
 
 def _read_attributes(document: Any) -> dict[str, dict[str, AttributeValue]]:
     return {
-        str(module): {str(key): tuple(map(int, value)) if isinstance(value, list) else int(value) for key, value in values.items()}
+        str(module): {
+            str(key): tuple(map(int, value)) if isinstance(value, list) else int(value) for key, value in values.items()
+        }
         for module, values in document.items()
     }

@@ -188,7 +188,11 @@ class Task:
         metric: Metric = accuracy,
         class_names: Sequence[str] = (),
     ) -> None:
-        sources = {"train": as_source(train, "train"), "select": as_source(select, "select"), "test": as_source(test, "test")}
+        sources = {
+            "train": as_source(train, "train"),
+            "select": as_source(select, "select"),
+            "test": as_source(test, "test"),
+        }
         _check_disjoint(sources)
         for name, value in {**sources, "loss": loss, "metric": metric, "class_names": tuple(class_names)}.items():
             object.__setattr__(self, name, value)
@@ -206,7 +210,9 @@ def _loader_source(data: Iterable[Batch], name: str) -> LoaderSource:
     if not isinstance(data, Iterable) or isinstance(data, (str, bytes, Tensor)):
         raise DataError(f"the {name} set must be an iterable of (inputs, targets) batches, not {type(data).__name__}")
     if isinstance(data, Iterator):
-        raise DataError(f"the {name} set can be read only once", "give a DataLoader or a list of batches, not an iterator")
+        raise DataError(
+            f"the {name} set can be read only once", "give a DataLoader or a list of batches, not an iterator"
+        )
     return LoaderSource((data,))
 
 
@@ -215,7 +221,9 @@ def _check_disjoint(sources: dict[str, Source]) -> None:
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
             if _overlap(sources[first], sources[second]):
-                raise DataError(f"the {first} and {second} sets share samples", "cut the select set from train, never from test")
+                raise DataError(
+                    f"the {first} and {second} sets share samples", "cut the select set from train, never from test"
+                )
 
 
 def _overlap(first: Source, second: Source) -> bool:
