@@ -20,6 +20,7 @@ class BitGenome:
     Args:
         packed: [ceil(length / 8)] uint8, big-endian within a byte as `numpy.packbits` writes it. Padding bits are cleared.
         length: Number of bits, at least 1.
+
     Raises:
         ValueError: The length is below 1 or does not fit the bytes.
     """
@@ -49,9 +50,6 @@ class BitGenome:
         """32 hexadecimal characters that name this genome everywhere: journal, seeds, caches."""
         payload = self.length.to_bytes(8, "big") + self.packed.tobytes()
         return hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).hexdigest()
-
-    def __len__(self) -> int:
-        return self.length
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BitGenome) and self.digest == other.digest

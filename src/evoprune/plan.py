@@ -29,6 +29,7 @@ class PruningPlan:
         kept: `{parameter or buffer name: {dimension: kept indices}}`, indices strictly increasing.
         attributes: `{module name: {attribute: value}}`, such as `{"conv1": {"out_channels": 12}}`.
         fingerprint: Names the dense structure the indices refer to.
+
     Raises:
         InvalidPlanError: Indices are empty, negative, repeated or out of order.
     """

@@ -168,6 +168,7 @@ class Task:
         loss: `loss(outputs, targets)` -> scalar tensor, the mean over the batch.
         metric: `metric(outputs, targets)` -> one value per sample, or their mean as a scalar; higher is better.
         class_names: For reports.
+
     Raises:
         DataError: A set is empty, can be read only once, or shares samples with another.
     """

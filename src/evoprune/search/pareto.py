@@ -1,0 +1,53 @@
+"""Non-dominated points and the volume they cover."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def non_dominated(costs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows that no other row beats in one cost without losing in another.
+
+    Args:
+        costs: [n, objectives], lower is better, finite. Of equal rows only the first counts.
+
+    Returns:
+        Indices of the front, [m], sorted by the first cost.
+    """
+    order = np.lexsort(costs.T[::-1])
+    front: list[int] = []
+    for row in order:
+        kept = costs[front]
+        if not np.any(np.all(kept <= costs[row], axis=1)):
+            front.append(int(row))
+    return np.array(front, dtype=np.int64)
+
+
+def hypervolume_2d(costs: NDArray[np.float64], reference: tuple[float, float]) -> float:
+    """Area between a two-objective front and a reference point that is worse in both.
+
+    Args:
+        costs: [n, 2], lower is better.
+        reference: The worst corner; points beyond it count nothing.
+    Source:
+        Zitzler and Thiele 1998; in two dimensions a sweep along the sorted front is exact.
+    """
+    inside = costs[np.all(costs < np.array(reference), axis=1)]
+    if len(inside) == 0:
+        return 0.0
+    front = inside[non_dominated(inside)]
+    ceilings = np.concatenate([[reference[1]], front[:-1, 1]])
+    return float(np.sum((reference[0] - front[:, 0]) * (ceilings - front[:, 1])))
+
+
+def mean_hamming_distance(bits: NDArray[np.bool_]) -> float:
+    """Mean share of differing bits over all pairs of a population: 0 when all are alike, 0.5 for random ones.
+
+    Args:
+        bits: [n, length] with n of at least 2.
+    """
+    count = len(bits)
+    ones = bits.sum(axis=0, dtype=np.float64)
+    differing = ones * (count - ones)
+    return float(differing.sum() / (bits.shape[1] * count * (count - 1) / 2))

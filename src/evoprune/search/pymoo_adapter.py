@@ -1,0 +1,255 @@
+"""pymoo behind `Search`: the one file that imports it.
+
+Genomes travel through pymoo as objects in a single variable. Its own boolean variables take gigabytes at 1e7 bits; here a bit is
+a bit, and every operator works on packed bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.algorithms.base.genetic import GeneticAlgorithm
+from pymoo.algorithms.moo.nsga2 import NSGA2, RankAndCrowding
+from pymoo.core.crossover import Crossover
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.core.repair import Repair
+from pymoo.core.sampling import Sampling
+from pymoo.core.survival import Survival
+from pymoo.core.termination import NoTermination
+from pymoo.operators.selection.tournament import TournamentSelection
+
+from evoprune.genome import BitGenome
+from evoprune.search.base import Representation, Scored
+from evoprune.search.operators import flip_bits, sample, uniform_crossover
+
+Objects = NDArray[np.object_]
+SAMPLING_ATTEMPTS = 100
+
+
+class PymooSearch:
+    """A generational pymoo algorithm as a `Search`.
+
+    Args:
+        algorithm: Set up with the operators of this file.
+        seen: The set that the algorithm's duplicate elimination consults; every genome asked is added to it.
+        objectives: Costs per candidate.
+        seed: Seed of pymoo's generator.
+    """
+
+    def __init__(self, algorithm: GeneticAlgorithm, seen: set[BitGenome], *, objectives: int, seed: int) -> None:
+        self._algorithm = algorithm
+        self._seen = seen
+        self._asked: Any = None
+        # One constraint carries every violation, failures included; pymoo compares it before any objective.
+        problem = Problem(n_var=1, n_obj=objectives, n_ieq_constr=1, vtype=object)
+        algorithm.setup(problem, termination=NoTermination(), seed=seed)
+
+    def ask(self) -> Sequence[BitGenome]:
+        """The next generation's new candidates; empty when no unique child can be bred."""
+        self._asked = self._algorithm.ask()
+        if self._asked is None or len(self._asked) == 0:
+            return ()
+        genomes = [individual.X[0] for individual in self._asked]
+        self._seen.update(genomes)
+        return genomes
+
+    def tell(self, scored: Sequence[Scored]) -> None:
+        """Costs in the order asked."""
+        if [one.genome for one in scored] != [individual.X[0] for individual in self._asked]:
+            raise ValueError("tell needs the genomes of the last ask, in order")
+        for individual, one in zip(self._asked, scored, strict=True):
+            individual.F = np.array(one.costs, dtype=np.float64)
+            individual.G = np.array([one.violation], dtype=np.float64)
+            individual.H = np.empty(0)
+            individual.evaluated.update({"F", "G", "H"})
+        self._algorithm.tell(infills=self._asked)
+
+    @property
+    def population(self) -> Sequence[BitGenome]:
+        """The survivors of the last selection."""
+        population = self._algorithm.pop
+        return () if population is None else [individual.X[0] for individual in population]
+
+
+class ElitistReplacement(Survival):
+    """Children replace their parents, all but the `elitism` best of these (De Jong 1975)."""
+
+    def __init__(self, elitism: int) -> None:
+        super().__init__(filter_infeasible=False)
+        self._elitism = elitism
+
+    def _do(
+        self, problem: Problem, pop: Population, *args: Any, n_survive: int, algorithm: Any, **kwargs: Any
+    ) -> Population:
+        order = np.lexsort([pop.get("F")[:, 0], pop.get("CV")[:, 0]])
+        is_child = pop.get("n_gen") == algorithm.n_iter
+        parents, children = order[~is_child[order]], order[is_child[order]]
+        elite = parents[: self._elitism]
+        rest = children[: n_survive - len(elite)]
+        # Where too few unique children could be bred, the best parents fill the places.
+        filled = parents[len(elite) : n_survive - len(rest)]
+        survivors = np.concatenate([elite, rest, filled])
+        return pop[survivors[np.lexsort([pop.get("F")[survivors, 0], pop.get("CV")[survivors, 0]])]]
+
+
+def fittest_of_tournament(pop: Population, tournaments: NDArray[np.int64], **_: Any) -> NDArray[np.int64]:
+    """Winner of each tournament: least violation first, then least cost; a tie goes to the first drawn.
+
+    Args:
+        pop: Individuals with one objective.
+        tournaments: [n, size] positions in `pop`.
+
+    Returns:
+        [n, 1] positions of the winners.
+    """
+    keys = np.column_stack([pop.get("CV")[:, 0], pop.get("F")[:, 0]])
+    rank = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    winners = rank[tournaments].argmin(axis=1)
+    chosen: NDArray[np.int64] = tournaments[np.arange(len(tournaments)), winners][:, None]
+    return chosen
+
+
+class _Sampling(Sampling):
+    def __init__(self, draw: Callable[[np.random.Generator], BitGenome]) -> None:
+        super().__init__()
+        self._draw = draw
+
+    def _do(self, problem: Problem, n_samples: int, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
+        found: dict[BitGenome, None] = {}
+        for _ in range(SAMPLING_ATTEMPTS * n_samples):
+            if len(found) == n_samples:
+                break
+            found.setdefault(self._draw(random_state))
+        return as_objects(list(found))
+
+
+class _UniformCrossover(Crossover):
+    def __init__(self, rate: float) -> None:
+        super().__init__(n_parents=2, n_offsprings=2, prob=rate)
+
+    def _do(self, problem: Problem, X: Objects, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
+        children = np.empty_like(X)
+        for mating in range(X.shape[1]):
+            children[:, mating, 0] = uniform_crossover(X[0, mating, 0], X[1, mating, 0], random_state)
+        return children
+
+
+class _BitFlip(Mutation):
+    def __init__(self, rate: float) -> None:
+        super().__init__(prob=1.0)
+        self._rate = rate
+
+    def _do(self, problem: Problem, X: Objects, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
+        return as_objects([flip_bits(row[0], self._rate, random_state) for row in X])
+
+
+class _Repair(Repair):
+    def __init__(self, repair: Callable[[BitGenome], BitGenome]) -> None:
+        super().__init__()
+        self._repair = repair
+
+    def _do(self, problem: Problem, X: Objects, **kwargs: Any) -> Objects:
+        return as_objects([self._repair(row[0]) for row in X])
+
+
+class _NeverAgain(DuplicateElimination):
+    """Drops what was asked before, in this generation or in any other."""
+
+    def __init__(self, seen: set[BitGenome]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def do(self, pop: Population, *others: Population, **_: Any) -> Population:
+        known = {individual.X[0] for other in others for individual in other}
+        fresh: list[int] = []
+        for position, individual in enumerate(pop):
+            genome = individual.X[0]
+            if genome not in known and genome not in self._seen:
+                known.add(genome)
+                fresh.append(position)
+        return pop[fresh]
+
+
+def as_objects(genomes: Sequence[BitGenome]) -> Objects:
+    """[n, 1] array of the genomes, whatever numpy thinks of their insides."""
+    array = np.empty((len(genomes), 1), dtype=object)
+    for row, genome in enumerate(genomes):
+        array[row, 0] = genome
+    return array
+
+
+def genetic(
+    representation: Representation,
+    *,
+    pop_size: int,
+    mutation_rate: float,
+    crossover_rate: float,
+    tournament_size: int,
+    elitism: int,
+    keep_range: tuple[float, float],
+    seed: int,
+) -> PymooSearch:
+    """The classical genetic algorithm on one cost: tournament, uniform crossover, bit flips, elitist replacement.
+
+    Args:
+        representation: Length, groups and repair of the genomes.
+        pop_size: Individuals per generation, at least 2.
+        mutation_rate: Probability that a bit flips.
+        crossover_rate: Probability that two parents are crossed, otherwise copied.
+        tournament_size: Individuals compared for each parent, at most `pop_size`.
+        elitism: Best parents that outlive their generation, below `pop_size`.
+        keep_range: Lowest and highest share kept per group in the first generation.
+        seed: Seed of the search.
+    """
+    seen: set[BitGenome] = set()
+    algorithm = GeneticAlgorithm(
+        pop_size=pop_size,
+        n_offsprings=pop_size,
+        selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=tournament_size),
+        survival=ElitistReplacement(elitism),
+        **_variation(representation, seen, mutation_rate, crossover_rate, keep_range),
+    )
+    return PymooSearch(algorithm, seen, objectives=1, seed=seed)
+
+
+def nsga2(
+    representation: Representation,
+    *,
+    pop_size: int,
+    mutation_rate: float,
+    crossover_rate: float,
+    keep_range: tuple[float, float],
+    objectives: int,
+    seed: int,
+) -> PymooSearch:
+    """NSGA-II on several costs: a front in one run (Deb et al. 2002). Arguments as for `genetic`."""
+    seen: set[BitGenome] = set()
+    algorithm = NSGA2(
+        pop_size=pop_size,
+        n_offsprings=pop_size,
+        survival=RankAndCrowding(),
+        **_variation(representation, seen, mutation_rate, crossover_rate, keep_range),
+    )
+    return PymooSearch(algorithm, seen, objectives=objectives, seed=seed)
+
+
+def _variation(
+    representation: Representation,
+    seen: set[BitGenome],
+    mutation_rate: float,
+    crossover_rate: float,
+    keep_range: tuple[float, float],
+) -> dict[str, Any]:
+    return {
+        "sampling": _Sampling(lambda generator: sample(representation, keep_range, generator)),
+        "crossover": _UniformCrossover(crossover_rate),
+        "mutation": _BitFlip(mutation_rate),
+        "repair": _Repair(representation.repair),
+        "eliminate_duplicates": _NeverAgain(seen),
+    }

@@ -1,0 +1,53 @@
+"""Random search: the yardstick that every evolved result has to beat at equal compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evoprune.genome import BitGenome
+from evoprune.search.base import Representation, Scored
+from evoprune.search.operators import sample
+
+ATTEMPTS = 100
+
+
+class RandomSearch:
+    """Independent samples, never the same twice, in batches of `pop_size`."""
+
+    def __init__(
+        self,
+        representation: Representation,
+        *,
+        pop_size: int,
+        keep_range: tuple[float, float],
+        generator: np.random.Generator,
+    ) -> None:
+        self._representation = representation
+        self._pop_size = pop_size
+        self._keep_range = keep_range
+        self._generator = generator
+        self._seen: set[BitGenome] = set()
+        self._population: Sequence[BitGenome] = ()
+
+    def ask(self) -> Sequence[BitGenome]:
+        """The next batch; shorter, at last empty, when nearly every genome was tried."""
+        batch: list[BitGenome] = []
+        for _ in range(ATTEMPTS * self._pop_size):
+            if len(batch) == self._pop_size:
+                break
+            genome = sample(self._representation, self._keep_range, self._generator)
+            if genome not in self._seen:
+                self._seen.add(genome)
+                batch.append(genome)
+        return batch
+
+    def tell(self, scored: Sequence[Scored]) -> None:
+        """Nothing is learnt; the batch becomes the population that reports look at."""
+        self._population = [one.genome for one in scored]
+
+    @property
+    def population(self) -> Sequence[BitGenome]:
+        """The batch told last."""
+        return self._population
