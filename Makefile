@@ -1,0 +1,68 @@
+# Everything a person or CI does with this repository. Needs Python 3.11+, pip and make; `make help` lists the targets.
+
+PYTHON ?= python3
+PIP_ARGS ?=
+ARGS ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MINIMUM := (3, 11)
+
+# One thread per test process: two that use every core each are slower than one.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-gpu check format bench clean distclean
+
+help: ## Show this list
+	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for pytest or the demo']"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## Create .venv with evoprune and its tools, at the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null \
+	  || { echo "make: $(PYTHON) not found; evoprune needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < $(MINIMUM))' \
+	  || { echo "make: evoprune needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < $(MINIMUM))' 2>/dev/null \
+	  || { echo "Creating $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear --without-pip $(VENV); }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 \
+	  || $(PYTHON) -m pip --python $(BIN)/python install --quiet pip
+	@echo "Installing evoprune into $(VENV): a few minutes the first time (log: $(VENV)/install.log)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --log $(VENV)/install.log $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install ## Train, prune and compare the MNIST CNN, in runs/demo
+	$(BIN)/evoprune run mnist-cnn --out runs/demo $(ARGS)
+
+test: install ## Run the fast tests (under 3 minutes)
+	$(PYTEST) -n $(WORKERS) $(ARGS)
+
+test-slow: install ## Run the slow tests (under 10 minutes)
+	$(PYTEST) -m slow $(ARGS) || test $$? -eq 5  # 5: there is no such test
+
+test-gpu: install ## Run the tests that need a CUDA device
+	$(PYTEST) -m gpu $(ARGS) || test $$? -eq 5
+
+check: install ## Lint, check the format, the types and the imports between layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Rewrite the code in the project's format, with the safe lint fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## Measure evoprune against a naive script of the same job (long)
+	$(BIN)/python benchmarks/naive_mnist/run.py $(ARGS)
+
+clean: ## Remove caches and build output; runs and .venv stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv as well
+	rm -rf $(VENV)
