@@ -1,0 +1,77 @@
+"""One file of a data set: how to recognise it, unpack it and read it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evoprune.errors import DataError
+from evoprune.recipes.idx import Bytes, parse_idx
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """An IDX file known by its contents.
+
+    Attributes:
+        name: File name without `.gz`.
+        shape: Of the array inside.
+        sha256: Of the raw file, in hexadecimal.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    sha256: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the raw file."""
+        return 4 + 4 * len(self.shape) + math.prod(self.shape)
+
+    def parse(self, data: Bytes, where: str) -> Bytes:
+        """The array in `data`, the whole raw file, once it has proved to be the right one.
+
+        Raises:
+            DataError: The bytes are damaged, or those of another file; the message says which, naming `where`.
+        """
+        array = parse_idx(data, rank=len(self.shape), where=where)
+        found = hashlib.sha256(data.data).hexdigest()
+        if found != self.sha256:
+            raise DataError(
+                f"{where} is not the original {self.name}: its SHA-256 is {found}, {self.sha256} expected",
+                "replace the file, or remove it and let evoprune fetch the data",
+            )
+        return array
+
+    def open(self, path: Path) -> Bytes:
+        """The array in a raw file, mapped copy-on-write, so that all processes that read it share its pages.
+
+        Raises:
+            DataError: The file can't be read or is not the right one.
+        """
+        try:
+            if path.stat().st_size == 0:
+                raise DataError(f"{path} is empty", "replace the file, or remove it and let evoprune fetch the data")
+            data: Bytes = np.memmap(path, dtype=np.uint8, mode="c")
+        except OSError as error:
+            raise DataError(f"{path} can't be read: {error.strerror or error}", "check its permissions") from error
+        return self.parse(data, str(path))
+
+    def unpack(self, packed: bytes, where: str) -> bytes:
+        """The raw file from its gzip form; never more than a byte over the right length is unpacked.
+
+        Raises:
+            DataError: `packed` is not gzip or is damaged.
+        """
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+                return stream.read(self.size_bytes + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{where} is not a sound gzip file: {error}", "replace the file") from error

