@@ -1,0 +1,22 @@
+import pytest
+import torch
+
+from evoprune.rng import isolated_rng
+
+
+def test_isolated_rng_gives_the_same_numbers_whatever_was_drawn_before():
+    with isolated_rng(7):
+        first = torch.rand(3)
+    with isolated_rng(7):
+        again = torch.rand(3)
+    with isolated_rng(8):
+        other = torch.rand(3)
+    assert first.equal(again)
+    assert not first.equal(other)
+
+
+def test_isolated_rng_puts_the_global_generator_back_when_the_block_fails():
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError), isolated_rng(2**63 - 1):
+        torch.rand(3).view(2)
+    assert torch.get_rng_state().equal(before)
