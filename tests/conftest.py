@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import torch
 
+from evoprune.rng import isolated_rng
+
 GRACE_S = 5.0
 """How long threads and processes that are on their way out may take."""
 
@@ -89,7 +91,7 @@ def leaks(before: Surroundings, after: Surroundings) -> list[str]:
         found.append(f"torch ran on {before.torch_threads} threads, now on {after.torch_threads}")
     found += [f"thread {thread.name} still runs" for thread in after.threads - before.threads]
     found += [f"child process {pid} still runs" for pid in sorted(after.processes - before.processes)]
-    hint = "draw from a generator of your own, or build models under the seeded_torch fixture"
+    hint = "draw from a generator of your own, or build models in evoprune.rng.isolated_rng or the fixture seeded_torch"
     changed = {
         "random": before.python_rng != after.python_rng,
         "numpy": not same_state(before.numpy_rng, after.numpy_rng),
@@ -116,6 +118,5 @@ def no_leaks() -> Iterator[None]:
 @pytest.fixture
 def seeded_torch() -> Iterator[None]:
     """Lend torch's global generator, seeded, to a test that builds models with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # noqa: TID251 - the one place where tests may
+    with isolated_rng(0):
         yield
