@@ -12,6 +12,8 @@ MINIMUM := (3, 11)
 
 # One thread per test process: two that use every core each are slower than one.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
+# pytest's exit status when it finds no test, as in a checkout that has none of a kind yet.
+NO_TESTS := 5
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow test-gpu check format bench clean distclean
@@ -42,16 +44,15 @@ test: install ## Run the fast tests (under 3 minutes)
 	$(PYTEST) -n $(WORKERS) $(ARGS)
 
 test-slow: install ## Run the slow tests (under 10 minutes)
-	$(PYTEST) -m slow $(ARGS) || test $$? -eq 5  # 5: there is no such test
+	$(PYTEST) -m slow $(ARGS) || test $$? -eq $(NO_TESTS)
 
 test-gpu: install ## Run the tests that need a CUDA device
-	$(PYTEST) -m gpu $(ARGS) || test $$? -eq 5
+	$(PYTEST) -m gpu $(ARGS) || test $$? -eq $(NO_TESTS)
 
 check: install ## Lint, check the format, the types and the imports between layers
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@failed=0; for tool in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo"; do \
+	  echo "$(BIN)/$$tool"; $(BIN)/$$tool || failed=1; \
+	done; exit $$failed
 
 format: install ## Rewrite the code in the project's format, with the safe lint fixes
 	$(BIN)/ruff format .
