@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "make: evoprune needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < $(MINIMUM))' 2>/dev/null \
 	  || { echo "Creating $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear --without-pip $(VENV); }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 \
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --default-pip >/dev/null 2>&1 \
 	  || $(PYTHON) -m pip --python $(BIN)/python install -qq pip
 	@echo "Installing evoprune into $(VENV): a few minutes the first time (log: $(VENV)/install.log)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --log $(VENV)/install.log $(PIP_ARGS) -c constraints.txt -e '.[dev]'
