@@ -1,0 +1,1 @@
+"""One number about one model each."""

@@ -1,0 +1,73 @@
+"""The masked reference: full size, the function of the pruned network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evoprune.plan import Indices, PruningPlan
+from evoprune.pruning.masked_norms import KeptNorms
+from evoprune.pruning.structured import _derived_tensors, check_fits
+from evoprune.space.calling import named_tensors
+from evoprune.space.pruning_space import Axis
+
+
+def mask(model: nn.Module, plan: PruningPlan) -> nn.Module:
+    """`model` at full size with everything zeroed that `plan` removes, producers and consumers alike.
+
+    Layers that normalise over channels take their statistics over the kept channels only.
+
+    Raises:
+        InvalidPlanError: The plan doesn't fit the model.
+    """
+    return masked_copy(model, plan, only=None)
+
+
+def masked_copy(model: nn.Module, plan: PruningPlan, only: Collection[Axis] | None) -> nn.Module:
+    """As `mask`, but zeroing just the axes in `only` where that is given."""
+    check_fits(model, plan)
+    masked = copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in _derived_tensors(model)})
+    tensors = named_tensors(masked)
+    for name, dimensions in plan.kept.items():
+        for dim, indices in dimensions.items():
+            if only is None or (name, dim) in only:
+                _clear(tensors[name], dim, indices, 1.0 if name.endswith("running_var") else 0.0)
+    norms = {name: dims[0] for name, dims in plan.kept.items() if tensors[name].dim() == 1 and 0 in dims}
+    _normalise_kept_only(masked, norms)
+    return masked
+
+
+def removed(size: int, kept: Indices) -> Indices:
+    """The indices below `size` that are not kept."""
+    return np.setdiff1d(np.arange(size), kept, assume_unique=True)
+
+
+def _clear(tensor: Tensor, dim: int, kept: Indices, value: float) -> None:
+    gone = torch.as_tensor(removed(tensor.shape[dim], kept), device=tensor.device)
+    if gone.numel():
+        tensor.data.index_fill_(dim, gone, value)
+
+
+def _normalise_kept_only(model: nn.Module, norms: dict[str, Indices]) -> None:
+    if not norms or not any(isinstance(module, _MIXING) for module in model.modules()):
+        return
+    active: list[KeptNorms] = []
+
+    def enter(module: nn.Module, _: Any, __: Any) -> None:
+        tensors = named_tensors(module)
+        active.append(KeptNorms({id(tensors[name]): kept for name, kept in norms.items()}))
+        active[-1].__enter__()  # type: ignore[no-untyped-call]
+
+    def leave(_: nn.Module, __: Any, ___: Any) -> None:
+        active.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    model.register_forward_pre_hook(enter, with_kwargs=True)
+    model.register_forward_hook(leave, always_call=True)
+
+
+_MIXING = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

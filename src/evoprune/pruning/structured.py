@@ -1,0 +1,117 @@
+"""Surgery: a physically smaller network from a model and a plan, without running it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.errors import InvalidPlanError
+from evoprune.plan import AttributeValue, Indices, PruningPlan
+from evoprune.space.calling import named_tensors
+from evoprune.space.fingerprint import fingerprint
+
+
+def prune(model: nn.Module, plan: PruningPlan) -> nn.Module:
+    """A smaller network that computes what `model` computes with the removed units masked.
+
+    Args:
+        model: The dense network the plan was made for; untouched.
+        plan: What stays.
+
+    Returns:
+        A new module, sharing nothing with `model`: same classes, dtype, device, memory format, `requires_grad`, gradients, hooks,
+        shared parameters and training mode.
+
+    Raises:
+        InvalidPlanError: The plan is for another structure, or names tensors, dimensions or indices that the model doesn't have.
+    """
+    tensors = check_fits(model, plan)
+    memo: dict[int, Any] = {}
+    for name, tensor in tensors.items():
+        memo[id(tensor)] = cut(tensor, plan.kept.get(name, {}))
+    for tensor in _derived_tensors(model):
+        memo.setdefault(id(tensor), tensor.detach().clone())
+    smaller = copy.deepcopy(model, memo)
+    _set_attributes(smaller, plan.attributes)
+    return smaller
+
+
+def check_fits(model: nn.Module, plan: PruningPlan) -> dict[str, Tensor]:
+    """The named tensors of `model`, if `plan` fits them.
+
+    Raises:
+        InvalidPlanError: It doesn't.
+    """
+    if plan.fingerprint != fingerprint(model):
+        raise InvalidPlanError(
+            f"the plan was made for another structure than this {type(model).__name__}",
+            "prune the dense model that was analysed; a pruned one has to be analysed anew",
+        )
+    tensors = named_tensors(model)
+    for name, dimensions in plan.kept.items():
+        if name not in tensors:
+            raise InvalidPlanError(f"the plan cuts {name!r}, which the model doesn't have")
+        for dim, indices in dimensions.items():
+            _check_axis(name, tensors[name], dim, indices)
+    modules = dict(model.named_modules())
+    for path, values in plan.attributes.items():
+        for attribute in values:
+            if path not in modules or not hasattr(modules[path], attribute):
+                raise InvalidPlanError(f"the plan sets {path}.{attribute}, which the model doesn't have")
+    return tensors
+
+
+def _check_axis(name: str, tensor: Tensor, dim: int, indices: Indices) -> None:
+    if dim >= tensor.dim():
+        raise InvalidPlanError(f"the plan cuts dimension {dim} of {name!r}, which has {tensor.dim()}")
+    if int(indices[-1]) >= tensor.shape[dim]:
+        raise InvalidPlanError(
+            f"the plan keeps index {int(indices[-1])} of {name!r}, whose dimension {dim} has {tensor.shape[dim]}"
+        )
+
+
+def cut(tensor: Tensor, kept: Mapping[int, Indices]) -> Tensor:
+    """A copy of a parameter or buffer with only `kept` of it; gradient, layout and kind go along."""
+    smaller = _select(tensor.detach(), kept)
+    if isinstance(tensor, nn.Parameter):
+        smaller = nn.Parameter(smaller, requires_grad=tensor.requires_grad)
+    elif tensor.requires_grad:
+        smaller.requires_grad_(True)
+    if tensor.is_leaf and tensor.grad is not None:
+        smaller.grad = _select(tensor.grad, kept)
+    for name, value in vars(tensor).items():
+        setattr(smaller, name, copy.deepcopy(value))
+    return smaller
+
+
+def _select(tensor: Tensor, kept: Mapping[int, Indices]) -> Tensor:
+    if not kept:
+        return tensor.clone()
+    result = tensor
+    for dim, indices in sorted(kept.items()):
+        result = result.index_select(dim, torch.as_tensor(indices, device=tensor.device))
+    for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        if tensor.dim() == rank and tensor.is_contiguous(memory_format=layout) and not tensor.is_contiguous():
+            result = result.contiguous(memory_format=layout)
+    return result
+
+
+def _derived_tensors(model: nn.Module) -> list[Tensor]:
+    """Tensors kept in plain attributes that are results of a computation, which `deepcopy` refuses to copy."""
+    return [
+        value
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    ]
+
+
+def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, AttributeValue]]) -> None:
+    for path, values in attributes.items():
+        module = model.get_submodule(path)
+        for name, value in values.items():
+            setattr(module, name, value)

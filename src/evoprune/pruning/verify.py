@@ -1,0 +1,117 @@
+"""Proof of one cut: the pruned network against the masked one, on real numbers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.errors import SurgeryError
+from evoprune.plan import PruningPlan
+from evoprune.pruning.masks import mask
+from evoprune.pruning.structured import _derived_tensors, prune
+from evoprune.space.calling import call_model, map_tensors, run_example, tensors_in, undisturbed
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far apart the pruned and the masked network are.
+
+    Attributes:
+        max_abs_difference: Largest absolute difference of any output element.
+        max_abs_reference: Largest absolute value of the masked network's outputs.
+        dtype: In which the two were compared.
+        tolerance: Accepted difference, as a fraction of `max_abs_reference`.
+    """
+
+    max_abs_difference: float
+    max_abs_reference: float
+    dtype: torch.dtype
+    tolerance: float
+
+    @property
+    def relative(self) -> float:
+        """The difference as a fraction of the largest reference value."""
+        return self.max_abs_difference / self.max_abs_reference if self.max_abs_reference else self.max_abs_difference
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is within tolerance."""
+        return self.relative <= self.tolerance
+
+
+def verify(model: nn.Module, plan: PruningPlan, example_inputs: Any) -> Verification:
+    """Compare `prune(model, plan)` with `mask(model, plan)`, in float64 where the model can run in it.
+
+    Raises:
+        SurgeryError: They differ by more than rounding, or the pruned network can't run.
+        InvalidPlanError: The plan doesn't fit the model.
+        UnsupportedModelError: The dense model itself can't run on the inputs.
+    """
+    dense, inputs = in_float64(model, example_inputs)
+    reference = outputs_of(mask(dense, plan), inputs)
+    smaller = prune(dense, plan)
+    try:
+        outputs = outputs_of(smaller, inputs)
+    except Exception as error:
+        raise SurgeryError(f"the pruned network can't run: {type(error).__name__}: {error}") from error
+    result = compare(outputs, reference)
+    if not result.agrees:
+        raise SurgeryError(
+            f"the pruned network differs from the masked one by {result.max_abs_difference:.2g} "
+            f"where outputs reach {result.max_abs_reference:.2g} ({result.dtype})"
+        )
+    return result
+
+
+def in_float64(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
+    """Copies in float64 if the model runs in it, else the model and inputs as they are."""
+    memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in _derived_tensors(model)}
+    wide = copy.deepcopy(model, memo).double()
+    inputs = map_tensors(example_inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    try:
+        with undisturbed(wide):
+            call_model(wide, inputs)
+    except Exception:
+        with undisturbed(model):
+            run_example(model, example_inputs)
+        return model, example_inputs
+    return wide, inputs
+
+
+def outputs_of(model: nn.Module, example_inputs: Any) -> list[Tensor]:
+    """All output tensors of an undisturbed evaluation pass, detached."""
+    with undisturbed(model):
+        return [tensor.detach() for tensor in tensors_in(call_model(model, example_inputs))]
+
+
+def compare(outputs: list[Tensor], reference: list[Tensor]) -> Verification:
+    """Largest difference over all outputs.
+
+    Raises:
+        SurgeryError: Their number or shapes differ.
+    """
+    shapes, expected = [list(o.shape) for o in outputs], [list(r.shape) for r in reference]
+    if shapes != expected:
+        raise SurgeryError(f"the pruned network's outputs have shapes {shapes}, the dense one's {expected}")
+    dtypes = [r.dtype for r in reference if r.is_floating_point()]
+    dtype = min(dtypes, key=lambda kind: torch.finfo(kind).bits) if dtypes else torch.float32
+    difference = scale = 0.0
+    for output, target in zip(outputs, reference, strict=True):
+        if target.numel():
+            one, two = (_wide(tensor) for tensor in (output, target))
+            gap = (one - two).abs()
+            gap[(one == two) | (one.isnan() & two.isnan())] = 0
+            difference = max(difference, float(gap.nan_to_num(nan=float("inf")).max()))
+            finite = two[two.isfinite()]
+            scale = max(scale, float(finite.abs().max()) if finite.numel() else 0.0)
+    return Verification(difference, scale, dtype, TOLERANCE.get(dtype, 1e-9))
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return (tensor.to(torch.complex128).abs() if tensor.is_complex() else tensor).to(torch.float64)

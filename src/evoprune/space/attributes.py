@@ -1,0 +1,83 @@
+"""Which module attributes repeat a size that pruning changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from evoprune.space.pruning_space import AttributeRule
+
+Found = Iterator[tuple[str, str, int, int, int, bool]]
+
+
+def attribute_rules(model: nn.Module) -> tuple[AttributeRule, ...]:
+    """The rules of all modules of `model` that evoprune knows."""
+    names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    rules = []
+    for path, module in model.named_modules():
+        for kind, describe in _KINDS:
+            if isinstance(module, kind):
+                for attribute, tensor, dim, factor, divisor, as_tuple in describe(module):
+                    name = names.get(id(getattr(module, tensor, None)), f"{path}.{tensor}")
+                    rules.append(AttributeRule(path, attribute, (name, dim), factor, divisor, as_tuple))
+                break
+    return tuple(rules)
+
+
+def _conv(module: _ConvNd) -> Found:
+    groups = module.groups
+    out_dim, in_dim = (1, 0) if isinstance(module, _ConvTransposeNd) else (0, 1)
+    if groups > 1 and module.in_channels == groups:
+        multiplier = module.out_channels // groups
+        if isinstance(module, _ConvTransposeNd) and multiplier > 1:
+            yield "out_channels", "weight", 1, groups, 1, False
+            return
+        yield "out_channels", "weight", 0, 1, 1, False
+        yield "in_channels", "weight", 0, 1, multiplier, False
+        yield "groups", "weight", 0, 1, multiplier, False
+        return
+    partial = 1 if not isinstance(module, _ConvTransposeNd) else 0
+    yield "out_channels", "weight", out_dim, 1 if partial else groups, 1, False
+    yield "in_channels", "weight", in_dim, groups if partial else 1, 1, False
+
+
+def _linear(_: nn.Linear) -> Found:
+    yield "out_features", "weight", 0, 1, 1, False
+    yield "in_features", "weight", 1, 1, 1, False
+
+
+def _norm(module: _NormBase) -> Found:
+    yield "num_features", "weight" if module.weight is not None else "running_mean", 0, 1, 1, False
+
+
+def _layer_norm(_: nn.Module) -> Found:
+    yield "normalized_shape", "weight", 0, 1, 1, True
+
+
+def _group_norm(module: nn.GroupNorm) -> Found:
+    yield "num_channels", "weight", 0, 1, 1, False
+    if module.num_groups == module.num_channels:
+        yield "num_groups", "weight", 0, 1, 1, False
+
+
+def _embedding(_: nn.Embedding) -> Found:
+    yield "embedding_dim", "weight", 1, 1, 1, False
+
+
+def _prelu(_: nn.PReLU) -> Found:
+    yield "num_parameters", "weight", 0, 1, 1, False
+
+
+_KINDS: tuple[tuple[type[nn.Module], Callable[..., Found]], ...] = (
+    (_ConvNd, _conv),
+    (nn.Linear, _linear),
+    (_NormBase, _norm),
+    (nn.LayerNorm, _layer_norm),
+    (nn.RMSNorm, _layer_norm),
+    (nn.GroupNorm, _group_norm),
+    (nn.Embedding, _embedding),
+    (nn.PReLU, _prelu),
+)

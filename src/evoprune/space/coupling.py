@@ -1,0 +1,196 @@
+"""From the ties of a trace to the groups of a pruning space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from evoprune.space.labels import FIXED, Block, Couplings, Production
+from evoprune.space.pruning_space import Axis, Frozen, Group, Member
+
+_UNREAD = "nothing that evoprune can follow reads it"
+
+
+@dataclass
+class Components:
+    """Connected components of the atoms.
+
+    Attributes:
+        of: [atoms] component of every atom; that of atom 0 holds nothing else.
+        reasons: `{component: why it can't go}`.
+        free: [components] bool, whether a component may be removed.
+    """
+
+    of: NDArray[np.int64]
+    reasons: dict[int, str]
+    free: NDArray[np.bool_]
+
+
+@dataclass
+class Coupled:
+    """Groups and frozen layers with what the checks need to know."""
+
+    groups: tuple[Group, ...]
+    frozen: tuple[Frozen, ...]
+    axis_sizes: dict[Axis, int]
+    single_sided: frozenset[str]
+    consumers: frozenset[Axis] = field(default_factory=frozenset)
+
+
+def couple(couplings: Couplings) -> Coupled:
+    """Sort the atoms into units and the units into groups, in the order in which the model produces them."""
+    components = _components(couplings)
+    blocks = list(couplings.blocks.values())
+    units = _units(components, blocks, couplings.productions)
+    groups: list[Group] = []
+    shared: dict[bytes, NDArray[np.int32]] = {}
+    start = 0
+    for production, members in units:
+        group = _group(production, members, blocks, components, shared, start)
+        groups.append(group)
+        start = group.stop
+    named = _unique_names(groups, _notes(couplings, components))
+    axes = {(member.tensor, member.dim) for group in named for member in group.members}
+    sizes = {(block.tensor, block.dim): block.size for block in blocks if (block.tensor, block.dim) in axes}
+    return Coupled(
+        tuple(named),
+        _frozen(couplings.productions, components, couplings),
+        sizes,
+        _single_sided(named, couplings, components),
+        _consumers(couplings, blocks),
+    )
+
+
+def _components(couplings: Couplings) -> Components:
+    first = [one for one, _ in couplings.ties]
+    second = [two for _, two in couplings.ties]
+    rows = np.concatenate(first) if first else np.zeros(0, dtype=np.int64)
+    columns = np.concatenate(second) if second else np.zeros(0, dtype=np.int64)
+    count = couplings.atoms
+    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
+    total, found = connected_components(graph, directed=False)
+    of: NDArray[np.int64] = np.asarray(found, dtype=np.int64)
+    reasons: dict[int, str] = {}
+    for atoms, reason in couplings.frozen:
+        for component in np.unique(of[atoms]):
+            reasons.setdefault(int(component), reason)
+    free = np.zeros(total, dtype=np.bool_)
+    for consumed in couplings.consumed:
+        free[of[consumed]] = True
+    free[of[FIXED]] = False
+    free[list(reasons)] = False
+    return Components(of, reasons, free)
+
+
+def _units(
+    components: Components, blocks: list[Block], productions: list[Production]
+) -> list[tuple[Production, list[tuple[int, NDArray[np.int64]]]]]:
+    """Per group: its production, and per touched block the components at each of its positions."""
+    owner = np.concatenate(
+        [np.zeros(1, dtype=np.int64), *(np.full(b.size, n, dtype=np.int64) for n, b in enumerate(blocks))]
+    )
+    live = components.free[components.of]
+    live[FIXED] = False
+    pairs = np.unique(components.of[live] * len(blocks) + owner[live])
+    owners, columns = np.divmod(pairs, max(1, len(blocks)))
+    marks = np.random.default_rng(0).integers(1, 2**62, size=len(blocks), dtype=np.uint64)
+    signature = np.zeros(len(components.free), dtype=np.uint64)
+    np.add.at(signature, owners, marks[columns])
+    found: dict[int, tuple[Production, list[tuple[int, NDArray[np.int64]]]]] = {}
+    for production in productions:
+        inside = production.atoms[components.free[components.of[production.atoms]] & (production.atoms != FIXED)]
+        for key in dict.fromkeys(signature[components.of[inside]].tolist()):
+            found.setdefault(key, (production, []))
+    for number, block in enumerate(blocks):
+        at = components.of[block.start : block.start + block.size]
+        for key in np.unique(signature[at][components.free[at]]).tolist():
+            if key in found:
+                found[key][1].append((number, np.where((signature[at] == key) & components.free[at], at, -1)))
+    return list(found.values())
+
+
+def _group(
+    production: Production,
+    touched: list[tuple[int, NDArray[np.int64]]],
+    blocks: list[Block],
+    components: Components,
+    shared: dict[bytes, NDArray[np.int32]],
+    start: int,
+) -> Group:
+    """Number the units by their place in the production and list the members."""
+    here = set(np.concatenate([at for _, at in touched]).tolist())
+    order = [c for c in dict.fromkeys(components.of[production.atoms].tolist()) if c in here and components.free[c]]
+    number = np.full(len(components.free), -1, dtype=np.int64)
+    number[order] = np.arange(len(order))
+    members = []
+    for block_number, at in touched:
+        index = np.flatnonzero(at >= 0)
+        unit = number[at[index]]
+        arrays = [a.astype(np.int32) for a in (index, unit)]
+        one, two = (shared.setdefault(a.tobytes(), a) for a in arrays)
+        members.append(Member(blocks[block_number].tensor, blocks[block_number].dim, one, two))
+    name = production.module or members[0].tensor
+    return Group(name, len(order), tuple(members), "", production.layer_type, start)
+
+
+def _notes(couplings: Couplings, components: Components) -> dict[int, str]:
+    notes: dict[int, str] = {}
+    for atoms, note in couplings.notes:
+        for component in np.unique(components.of[atoms[atoms != FIXED]]).tolist():
+            notes.setdefault(component, note)
+    return notes
+
+
+def _unique_names(groups: list[Group], notes: dict[int, str]) -> list[Group]:
+    del notes
+    seen: dict[str, int] = {}
+    named = []
+    for group in groups:
+        seen[group.name] = seen.get(group.name, 0) + 1
+        name = group.name if seen[group.name] == 1 else f"{group.name}#{seen[group.name]}"
+        named.append(Group(name, group.size, group.members, _constraint(group), group.layer_type, group.start))
+    return named
+
+
+def _constraint(group: Group) -> str:
+    first = group.members[0]
+    per_unit = len(first.unit) // max(1, group.size)
+    words = f"at least 1 of {group.size} stays"
+    return words if per_unit == 1 else f"{words}; a unit is {per_unit} positions of {first.tensor} at once"
+
+
+def _frozen(productions: list[Production], components: Components, couplings: Couplings) -> tuple[Frozen, ...]:
+    del couplings
+    found: dict[str, str] = {}
+    for production in productions:
+        atoms = production.atoms[production.atoms != FIXED]
+        stuck = atoms[~components.free[components.of[atoms]]]
+        if stuck.size:
+            reason = components.reasons.get(int(components.of[stuck[0]]), _UNREAD)
+            part = "" if stuck.size == production.atoms.size else f"{stuck.size} of {production.atoms.size} channels: "
+            found.setdefault(production.module or "the model itself", part + reason)
+    return tuple(Frozen(name, reason) for name, reason in found.items())
+
+
+def _single_sided(groups: list[Group], couplings: Couplings, components: Components) -> frozenset[str]:
+    multiplied = np.zeros(len(components.free), dtype=np.bool_)
+    for atoms in couplings.multiplied:
+        multiplied[components.of[atoms]] = True
+    names = set()
+    for group in groups:
+        first = group.members[0]
+        block = couplings.blocks[first.tensor, first.dim]
+        if multiplied[components.of[block.start + first.index]].any():
+            names.add(group.name)
+    return frozenset(names)
+
+
+def _consumers(couplings: Couplings, blocks: list[Block]) -> frozenset[Axis]:
+    read = np.zeros(couplings.atoms, dtype=np.bool_)
+    for atoms in couplings.consumed:
+        read[atoms] = True
+    return frozenset((b.tensor, b.dim) for b in blocks if read[b.start : b.start + b.size].any())

@@ -1,0 +1,242 @@
+"""The pruning space of a model: which units may go, as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evoprune.errors import InvalidPlanError, UsageError
+from evoprune.plan import AttributeValue, Indices, Kept, PruningPlan
+from evoprune.seeding import SeedTree
+
+Axis = tuple[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One dimension of one parameter or buffer that a group reaches into.
+
+    Attributes:
+        tensor: Name of the parameter or buffer.
+        dim: Its dimension.
+        index: [n] int32 positions along it, increasing.
+        unit: [n] int32 unit, counted within the group, that each position belongs to.
+    """
+
+    tensor: str
+    dim: int
+    index: NDArray[np.int32]
+    unit: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The units of one coupled dimension.
+
+    Attributes:
+        name: The first layer that produces the units.
+        size: Number of units.
+        members: Everything that goes when a unit goes.
+        constraint: What binds the units, in words.
+        layer_type: Kind of that first layer: `conv`, `conv_transpose`, `linear`, `embedding`, ...
+        start: Position of the first unit in a genome of the whole space.
+    """
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+    constraint: str
+    layer_type: str
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """Position after the last unit."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A layer, or part of one, whose output can't be pruned, and why, in words."""
+
+    name: str
+    reason: str
+
+
+class AttributeRule(NamedTuple):
+    """A module's attribute that follows from how many positions an axis keeps: `kept * factor // divisor`."""
+
+    module: str
+    attribute: str
+    axis: Axis
+    factor: int = 1
+    divisor: int = 1
+    as_tuple: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PruningSpace:
+    """All that can be pruned from one model.
+
+    Units are numbered by group, in the order of `groups`; a choice is one bit per unit.
+
+    Attributes:
+        groups: In the order in which the model computes them.
+        frozen: Layers that can't be pruned.
+        fingerprint: Names the dense structure; the same whatever the weights, dtype and device.
+        axis_sizes: `{(tensor, dimension): size}` of every axis that a group reaches into.
+        attributes: Module attributes that follow from the axes.
+        single_sided: Names of groups that the noise test doesn't apply to, since activations are multiplied with each other.
+        consumers: Axes that read a pruned dimension, rather than produce it.
+    """
+
+    groups: tuple[Group, ...]
+    frozen: tuple[Frozen, ...]
+    fingerprint: str
+    axis_sizes: Mapping[Axis, int]
+    attributes: tuple[AttributeRule, ...] = ()
+    single_sided: frozenset[str] = frozenset()
+    consumers: frozenset[Axis] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """Number of units in all groups."""
+        return self.groups[-1].stop if self.groups else 0
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the whole space, groups and couplings included: equal digests read a genome alike."""
+        state = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)
+        for group in self.groups:
+            state.update(f"|{group.name}:{group.size}".encode())
+            for member in group.members:
+                state.update(f"|{member.tensor}:{member.dim}".encode())
+                state.update(member.index.astype("<i4").tobytes() + member.unit.astype("<i4").tobytes())
+        return state.hexdigest()
+
+    @cached_property
+    def _axes(self) -> dict[Axis, tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        parts: dict[Axis, list[tuple[NDArray[np.int32], NDArray[np.int32]]]] = {}
+        for group in self.groups:
+            for member in group.members:
+                parts.setdefault((member.tensor, member.dim), []).append(
+                    (member.index, member.unit + np.int32(group.start))
+                )
+        return {
+            axis: (np.concatenate([i for i, _ in found]), np.concatenate([u for _, u in found]))
+            for axis, found in parts.items()
+        }
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what is computed on demand."""
+        return {name: value for name, value in vars(self).items() if name not in {"_axes", "digest"}}
+
+    def plan(self, bits: ArrayLike) -> PruningPlan:
+        """The plan of one choice.
+
+        Args:
+            bits: [size] bool or 0/1, one per unit; 1 keeps.
+
+        Raises:
+            InvalidPlanError: Wrong length, other values, or a group that keeps nothing.
+        """
+        keep = self._checked(bits)
+        kept: dict[str, dict[int, Indices]] = {}
+        counts: dict[Axis, int] = {}
+        for axis, (index, unit) in self._axes.items():
+            stays = keep[unit]
+            if stays.all():
+                continue
+            mask = np.ones(self.axis_sizes[axis], dtype=np.bool_)
+            mask[index] = stays
+            indices = np.flatnonzero(mask)
+            counts[axis] = len(indices)
+            kept.setdefault(axis[0], {})[axis[1]] = indices
+        return PruningPlan(kept, self._attributes(counts), self.fingerprint)
+
+    def random_plan(self, keep: float, seed: int) -> PruningPlan:
+        """Keep a fraction of every group's units, drawn at random, at least one."""
+        return self.plan(self.random_bits(keep, seed))
+
+    def random_bits(self, keep: float, seed: int) -> NDArray[np.bool_]:
+        """The bits of `random_plan`: [size] bool.
+
+        Raises:
+            UsageError: `keep` is not above 0 and at most 1.
+        """
+        if not 0 < keep <= 1:
+            raise UsageError(f"keep={keep} is not a fraction above 0 and at most 1")
+        generator = SeedTree(seed).child("random-plan").generator()
+        bits = np.zeros(self.size, dtype=np.bool_)
+        for group in self.groups:
+            count = max(1, round(keep * group.size))
+            bits[group.start + generator.permutation(group.size)[:count]] = True
+        return bits
+
+    def kept(self, plan: PruningPlan) -> Kept:
+        """`{parameter or buffer name: {dimension: kept indices}}`: everything the cut touches.
+
+        Raises:
+            InvalidPlanError: The plan is for another model.
+        """
+        if plan.fingerprint != self.fingerprint:
+            raise InvalidPlanError("the plan was made for a model of another structure")
+        return plan.kept
+
+    def group(self, name: str) -> Group:
+        """A group by name.
+
+        Raises:
+            UsageError: There is none; the message lists the names.
+        """
+        for group in self.groups:
+            if group.name == name:
+                return group
+        raise UsageError(f"no group is called {name!r}; there are {', '.join(g.name for g in self.groups)}")
+
+    def without(self, names: Iterable[str], reason: str) -> PruningSpace:
+        """The space with some groups frozen for `reason`."""
+        gone = set(names)
+        start = 0
+        groups = []
+        for group in self.groups:
+            if group.name not in gone:
+                groups.append(replace(group, start=start))
+                start += group.size
+        frozen = (*self.frozen, *(Frozen(g.name, reason) for g in self.groups if g.name in gone))
+        return replace(self, groups=tuple(groups), frozen=frozen)
+
+    def _checked(self, bits: ArrayLike) -> NDArray[np.bool_]:
+        given = np.asarray(bits)
+        if given.shape != (self.size,):
+            raise InvalidPlanError(f"{self.size} bits are needed, one per unit, not an array of shape {given.shape}")
+        if given.dtype != np.bool_ and not np.isin(given, (0, 1)).all():
+            raise InvalidPlanError("bits must be 0 or 1")
+        keep = given.astype(np.bool_)
+        if self.groups:
+            starts = np.fromiter((group.start for group in self.groups), dtype=np.int64)
+            empty = np.flatnonzero(np.add.reduceat(keep.astype(np.int64), starts) == 0)
+            if empty.size:
+                raise InvalidPlanError(f"group {self.groups[empty[0]].name!r} would keep none of its units")
+        return keep
+
+    def _attributes(self, counts: Mapping[Axis, int]) -> dict[str, dict[str, AttributeValue]]:
+        values: dict[str, dict[str, AttributeValue]] = {}
+        for rule in self.attributes:
+            count = counts.get(rule.axis)
+            if count is not None:
+                value = count * rule.factor // rule.divisor
+                values.setdefault(rule.module, {})[rule.attribute] = (value,) if rule.as_tuple else value
+        return values
+
+
+def frozen_reasons(frozen: Sequence[Frozen], limit: int = 5) -> str:
+    """`name: reason` of the first few, for messages."""
+    more = f"; and {len(frozen) - limit} more" if len(frozen) > limit else ""
+    return "; ".join(f"{item.name}: {item.reason}" for item in frozen[:limit]) + more
