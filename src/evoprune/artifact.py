@@ -48,6 +48,7 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor], origin: str) -> No
         model: Network of exactly these names and shapes.
         weights: As `weights_of` gives them.
         origin: Where they come from, for the error message.
+
     Raises:
         UsageError: Names or shapes are not those of the model.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -12,6 +13,21 @@ from numpy.typing import NDArray
 Bits = NDArray[np.bool_]
 
 _DIGEST_BYTES: Final = 16
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of genome positions that belong together, a layer's or a group's.
+
+    Attributes:
+        name: Of the group or layer.
+        start: First position in the genome.
+        size: Number of positions.
+    """
+
+    name: str
+    start: int
+    size: int
 
 
 class BitGenome:

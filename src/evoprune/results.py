@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 
@@ -76,4 +76,7 @@ class ModelReport:
     size_bytes: int
     peak_activation_bytes: int
     latency_ms: float | None = None
-    extra: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, float]:
+        """The figures by name, without those that were not measured."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

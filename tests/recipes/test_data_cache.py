@@ -5,7 +5,8 @@ import platformdirs
 import pytest
 
 from evoprune.errors import DataError
-from evoprune.recipes.cache import DataCache, cache_directory
+from evoprune.caching import cache_directory
+from evoprune.recipes.cache import DataCache
 
 
 def test_cache_directory_is_the_users_unless_the_environment_names_another(monkeypatch, tmp_path: Path):

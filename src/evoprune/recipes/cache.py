@@ -7,17 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from evoprune.errors import DataError
 from evoprune.recipes.data_file import DataFile
 from evoprune.recipes.idx import Bytes
-
-
-def cache_directory() -> Path:
-    """`$EVOPRUNE_CACHE` where set, otherwise `evoprune` in the user's cache directory."""
-    chosen = os.environ.get("EVOPRUNE_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("evoprune")
 
 
 @dataclass(frozen=True)

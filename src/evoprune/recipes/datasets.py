@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evoprune.caching import cache_directory
 from evoprune.errors import DataError
 from evoprune.events import Listener, ignore
-from evoprune.recipes.cache import DataCache, cache_directory
+from evoprune.recipes.cache import DataCache
 from evoprune.recipes.catalogue import CATALOGUE
 from evoprune.recipes.fetch import fetch_missing
 from evoprune.recipes.idx import Bytes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evoprune.genome import BitGenome
+from evoprune.genome import BitGenome, Segment
 
 
 class Representation(Protocol):
@@ -17,8 +17,8 @@ class Representation(Protocol):
         """Bits in a genome."""
 
     @property
-    def segments(self) -> Sequence[tuple[str, int, int]]:
-        """`(name, start, size)` of the groups that the bits belong to, in order, covering the genome."""
+    def segments(self) -> Sequence[Segment]:
+        """The groups that the bits belong to, in order, covering the genome."""
 
     def repair(self, genome: BitGenome) -> BitGenome:
         """The valid genome that stands for `genome`: a pure function, and the identity on valid genomes."""
@@ -30,13 +30,36 @@ class Scored:
 
     Attributes:
         genome: As it was asked.
-        costs: One finite number per objective, lower is better; zeros for a candidate that FAILED.
+        fitness: The one number that single-objective searches breed by, higher is better; finite, 0 for a candidate that FAILED.
+        costs: One number per objective for the others, lower is better; finite, zeros for a candidate that FAILED.
         violation: 0 when feasible; a failed candidate has more than any infeasible one.
     """
 
     genome: BitGenome
+    fitness: float
     costs: tuple[float, ...]
     violation: float = 0.0
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What evolutionary searches can be told; a search ignores what it has no use for.
+
+    Attributes:
+        pop_size: Individuals per generation, at least 2.
+        mutation_rate: Probability that a bit flips.
+        crossover_rate: Probability that two parents are crossed, otherwise copied.
+        tournament_size: Individuals compared for each parent, at most `pop_size`.
+        elitism: Best parents that outlive their generation, below `pop_size`.
+        initial_keep: Lowest and highest share kept per group in the first generation.
+    """
+
+    pop_size: int
+    mutation_rate: float
+    crossover_rate: float
+    tournament_size: int
+    elitism: int
+    initial_keep: tuple[float, float]
 
 
 class Search(Protocol):
@@ -56,3 +79,12 @@ class Search(Protocol):
     @property
     def population(self) -> Sequence[BitGenome]:
         """The genomes that the next batch is bred from; empty before the first `tell`."""
+
+
+class SearchFactory(Protocol):
+    """What a name under `search.algorithm` stands for."""
+
+    def __call__(
+        self, representation: Representation, settings: SearchSettings, *, objectives: int, seed: int
+    ) -> Search:
+        """A search that has asked nothing yet; `objectives` is the length of the costs it will be told."""

@@ -22,9 +22,9 @@ def sample(
         generator: Source of randomness.
     """
     bits = np.zeros(representation.length, dtype=np.bool_)
-    for _, start, size in representation.segments:
+    for segment in representation.segments:
         share = generator.uniform(*keep_range)
-        bits[start : start + size] = generator.random(size) < share
+        bits[segment.start : segment.start + segment.size] = generator.random(segment.size) < share
     return representation.repair(BitGenome.from_bits(bits))
 
 

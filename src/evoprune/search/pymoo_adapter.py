@@ -25,7 +25,7 @@ from pymoo.core.termination import NoTermination
 from pymoo.operators.selection.tournament import TournamentSelection
 
 from evoprune.genome import BitGenome
-from evoprune.search.base import Representation, Scored
+from evoprune.search.base import Representation, Scored, SearchSettings
 from evoprune.search.operators import flip_bits, sample, uniform_crossover
 
 Objects = NDArray[np.object_]
@@ -38,13 +38,23 @@ class PymooSearch:
     Args:
         algorithm: Set up with the operators of this file.
         seen: The set that the algorithm's duplicate elimination consults; every genome asked is added to it.
-        objectives: Costs per candidate.
+        costs_of: What pymoo minimises, from what is told.
+        objectives: Number of these costs.
         seed: Seed of pymoo's generator.
     """
 
-    def __init__(self, algorithm: GeneticAlgorithm, seen: set[BitGenome], *, objectives: int, seed: int) -> None:
+    def __init__(
+        self,
+        algorithm: GeneticAlgorithm,
+        seen: set[BitGenome],
+        *,
+        costs_of: Callable[[Scored], Sequence[float]],
+        objectives: int,
+        seed: int,
+    ) -> None:
         self._algorithm = algorithm
         self._seen = seen
+        self._costs_of = costs_of
         self._asked: Any = None
         # One constraint carries every violation, failures included; pymoo compares it before any objective.
         problem = Problem(n_var=1, n_obj=objectives, n_ieq_constr=1, vtype=object)
@@ -64,7 +74,7 @@ class PymooSearch:
         if [one.genome for one in scored] != [individual.X[0] for individual in self._asked]:
             raise ValueError("tell needs the genomes of the last ask, in order")
         for individual, one in zip(self._asked, scored, strict=True):
-            individual.F = np.array(one.costs, dtype=np.float64)
+            individual.F = np.array(self._costs_of(one), dtype=np.float64)
             individual.G = np.array([one.violation], dtype=np.float64)
             individual.H = np.empty(0)
             individual.evaluated.update({"F", "G", "H"})
@@ -184,72 +194,32 @@ def as_objects(genomes: Sequence[BitGenome]) -> Objects:
     return array
 
 
-def genetic(
-    representation: Representation,
-    *,
-    pop_size: int,
-    mutation_rate: float,
-    crossover_rate: float,
-    tournament_size: int,
-    elitism: int,
-    keep_range: tuple[float, float],
-    seed: int,
-) -> PymooSearch:
-    """The classical genetic algorithm on one cost: tournament, uniform crossover, bit flips, elitist replacement.
-
-    Args:
-        representation: Length, groups and repair of the genomes.
-        pop_size: Individuals per generation, at least 2.
-        mutation_rate: Probability that a bit flips.
-        crossover_rate: Probability that two parents are crossed, otherwise copied.
-        tournament_size: Individuals compared for each parent, at most `pop_size`.
-        elitism: Best parents that outlive their generation, below `pop_size`.
-        keep_range: Lowest and highest share kept per group in the first generation.
-        seed: Seed of the search.
-    """
+def genetic(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> PymooSearch:
+    """The classical genetic algorithm on fitness: tournament, uniform crossover, bit flips, elitist replacement."""
+    del objectives
     seen: set[BitGenome] = set()
     algorithm = GeneticAlgorithm(
-        pop_size=pop_size,
-        n_offsprings=pop_size,
-        selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=tournament_size),
-        survival=ElitistReplacement(elitism),
-        **_variation(representation, seen, mutation_rate, crossover_rate, keep_range),
+        selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=settings.tournament_size),
+        survival=ElitistReplacement(settings.elitism),
+        **_variation(representation, settings, seen),
     )
-    return PymooSearch(algorithm, seen, objectives=1, seed=seed)
+    return PymooSearch(algorithm, seen, costs_of=lambda one: (-one.fitness,), objectives=1, seed=seed)
 
 
-def nsga2(
-    representation: Representation,
-    *,
-    pop_size: int,
-    mutation_rate: float,
-    crossover_rate: float,
-    keep_range: tuple[float, float],
-    objectives: int,
-    seed: int,
-) -> PymooSearch:
-    """NSGA-II on several costs: a front in one run (Deb et al. 2002). Arguments as for `genetic`."""
+def nsga2(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> PymooSearch:
+    """NSGA-II on all costs, a front in one run; its tournaments are binary (Deb et al. 2002)."""
     seen: set[BitGenome] = set()
-    algorithm = NSGA2(
-        pop_size=pop_size,
-        n_offsprings=pop_size,
-        survival=RankAndCrowding(),
-        **_variation(representation, seen, mutation_rate, crossover_rate, keep_range),
-    )
-    return PymooSearch(algorithm, seen, objectives=objectives, seed=seed)
+    algorithm = NSGA2(survival=RankAndCrowding(), **_variation(representation, settings, seen))
+    return PymooSearch(algorithm, seen, costs_of=lambda one: one.costs, objectives=objectives, seed=seed)
 
 
-def _variation(
-    representation: Representation,
-    seen: set[BitGenome],
-    mutation_rate: float,
-    crossover_rate: float,
-    keep_range: tuple[float, float],
-) -> dict[str, Any]:
+def _variation(representation: Representation, settings: SearchSettings, seen: set[BitGenome]) -> dict[str, Any]:
     return {
-        "sampling": _Sampling(lambda generator: sample(representation, keep_range, generator)),
-        "crossover": _UniformCrossover(crossover_rate),
-        "mutation": _BitFlip(mutation_rate),
+        "pop_size": settings.pop_size,
+        "n_offsprings": settings.pop_size,
+        "sampling": _Sampling(lambda generator: sample(representation, settings.initial_keep, generator)),
+        "crossover": _UniformCrossover(settings.crossover_rate),
+        "mutation": _BitFlip(settings.mutation_rate),
         "repair": _Repair(representation.repair),
         "eliminate_duplicates": _NeverAgain(seen),
     }

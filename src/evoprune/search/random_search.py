@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evoprune.genome import BitGenome
-from evoprune.search.base import Representation, Scored
+from evoprune.search.base import Representation, Scored, SearchSettings
 from evoprune.search.operators import sample
 
 ATTEMPTS = 100
@@ -16,18 +16,12 @@ ATTEMPTS = 100
 class RandomSearch:
     """Independent samples, never the same twice, in batches of `pop_size`."""
 
-    def __init__(
-        self,
-        representation: Representation,
-        *,
-        pop_size: int,
-        keep_range: tuple[float, float],
-        generator: np.random.Generator,
-    ) -> None:
+    def __init__(self, representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> None:
+        del objectives
         self._representation = representation
-        self._pop_size = pop_size
-        self._keep_range = keep_range
-        self._generator = generator
+        self._pop_size = settings.pop_size
+        self._keep_range = settings.initial_keep
+        self._generator = np.random.default_rng(seed)
         self._seen: set[BitGenome] = set()
         self._population: Sequence[BitGenome] = ()
 

@@ -1,0 +1,1 @@
+"""Command line: one file per command, and the only place that prints."""

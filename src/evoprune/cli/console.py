@@ -1,0 +1,148 @@
+"""What a run looks like in a terminal: live bars, or plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from evoprune.api import Result
+from evoprune.events import (
+    CandidateEvaluated,
+    DataProgress,
+    Event,
+    GenerationEnded,
+    GenerationStarted,
+    RunStarted,
+    SpaceAnalyzed,
+    StageEnded,
+    StageStarted,
+    TrainingProgress,
+)
+from evoprune.report.summary import comparison_rows
+from evoprune.run.event_log import describe
+
+TITLES = {"baseline": "training the baseline", "retrain": "retraining the best network"}
+
+
+class Console:
+    """A listener that shows a run on the terminal, and lines of plain text elsewhere.
+
+    Args:
+        console: Where to print; standard output when None.
+    """
+
+    def __init__(self, console: RichConsole | None = None) -> None:
+        self._console = console or RichConsole(highlight=False)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._best: tuple[float, str] | None = None
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Console:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show what happened."""
+        match event:
+            case DataProgress():
+                note = f"{event.done_bytes / 1e6:.1f} MB from {event.source}"
+                self._show(event.name, event.done_bytes, event.total_bytes or None, note)
+            case TrainingProgress():
+                done, total = event.epoch * event.batches + event.batch, event.epochs * event.batches
+                self._show(TITLES[event.stage], done, total, f"loss {event.loss:.3f}")
+            case GenerationStarted():
+                self._show("generations", event.generation, event.generations, self._best_note())
+                self._show("candidates", 0, event.candidates, "")
+            case CandidateEvaluated():
+                self._candidate(event)
+            case GenerationEnded():
+                self._advance("generations", self._best_note())
+            case StageEnded():
+                self._clear()
+        line = self._line(event)
+        if line is not None:
+            self._console.print(f"[{time.monotonic() - self._started:6.1f} s] {line}", markup=False, soft_wrap=True)
+
+    def show_result(self, result: Result) -> None:
+        """The comparison, and where everything is."""
+        table = Table(title="baseline against pruned", title_justify="left")
+        for heading in ("", "baseline", "pruned", "change"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for row in comparison_rows(result.comparison):
+            table.add_row(*row)
+        self._console.print(table)
+        self._console.print(
+            f"everything is in {result.directory}; the fitness evolution in ga_fitness_evolution.png, "
+            "the small model in artifact/",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def _candidate(self, event: CandidateEvaluated) -> None:
+        values = event.evaluation.objectives
+        note = event.evaluation.status.value
+        if event.fitness is not None and "accuracy" in values:
+            note = f"accuracy {values['accuracy']:.4f}, {values['macs']:,.0f} MACs"
+            if self._best is None or event.fitness > self._best[0]:
+                self._best = (event.fitness, note)
+        self._advance("candidates", f"last: {note}")
+
+    def _best_note(self) -> str:
+        return f"best: fitness {self._best[0]:.4f}, {self._best[1]}" if self._best else ""
+
+    def _line(self, event: Event) -> str | None:
+        match event:
+            case RunStarted():
+                again = f", {event.replayed} evaluations found in its journal" if event.replayed else ""
+                return f"run directory {event.directory}{again}"
+            case SpaceAnalyzed():
+                return f"{event.units} units in {event.groups} groups to choose from"
+            case StageStarted() if event.stage in ("data", "analysis", "report"):
+                return None
+            case _:
+                return describe(event)
+
+    def _show(self, name: str, done: int, total: int | None, note: str) -> None:
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total, note=note)
+        self._progress.update(self._bars[name], completed=done, total=total, note=note)
+
+    def _advance(self, name: str, note: str) -> None:
+        if name in self._bars:
+            self._progress.update(self._bars[name], advance=1, note=note)
+
+    def _clear(self) -> None:
+        for bar in self._bars.values():
+            self._progress.remove_task(bar)
+        self._bars.clear()

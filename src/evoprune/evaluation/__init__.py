@@ -1,0 +1,1 @@
+"""Evaluation: from a genome to its score. Start reading at `evaluate.py`."""

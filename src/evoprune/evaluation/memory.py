@@ -1,0 +1,65 @@
+"""How many samples go through the network at once, and what happens when the device has no room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import torch
+
+from evoprune.errors import DeviceMemoryError
+from evoprune.events import BatchHalved, Listener, ignore
+
+T = TypeVar("T")
+
+SMALLEST_BATCH: Final = 8
+
+
+class MicroBatch:
+    """The largest number of samples per pass that has worked so far; it only ever shrinks.
+
+    An optimisation step still sees the whole batch, its gradient summed over several passes, so that learning rate and number of
+    steps keep their meaning. BatchNorm alone notices the difference.
+
+    Args:
+        size: Samples per pass to begin with, at least 1.
+        stage: What is running, for the message.
+        notify: Told once per halving.
+    """
+
+    def __init__(self, size: int, *, stage: str, notify: Listener = ignore) -> None:
+        self.size = size
+        self._smallest = min(SMALLEST_BATCH, size)
+        self._stage = stage
+        self._notify = notify
+
+    def attempt(self, work: Callable[[int], T]) -> T:
+        """Call `work(size)`, again with half the size as long as it runs out of memory.
+
+        Raises:
+            DeviceMemoryError: The smallest sensible size does not fit either.
+        """
+        while True:
+            try:
+                return work(self.size)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Outside the handler, whose traceback would keep the failed pass's tensors alive.
+            self._halve()
+
+    def _halve(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self.size <= self._smallest:
+            raise DeviceMemoryError(
+                f"{self._stage}: out of memory even with {self.size} samples at once",
+                "lower training.batch_size or free memory, then resume",
+            )
+        self.size = max(self._smallest, self.size // 2)
+        self._notify(BatchHalved(self._stage, self.size))
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not allocate, on an accelerator or on the host."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,51 @@
+"""Re-estimate BatchNorm statistics of a pruned network: the cheapest recovery there is."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from evoprune.task import Source
+
+
+def recalibrate_batch_norm(
+    model: nn.Module, source: Source, *, batches: int, batch_size: int, device: torch.device, seed: int
+) -> int:
+    """Replace running statistics by averages over a few batches; weights stay as they are.
+
+    Args:
+        model: Pruned network on `device`; modified in place.
+        source: Training samples.
+        batches: Batches to average over.
+        batch_size: Samples per batch.
+        device: Where the batches go.
+        seed: Order of the samples.
+
+    Returns:
+        Number of BatchNorm layers updated.
+    Source:
+        Li et al. 2020, EagleEye, section 3.3, arXiv:2007.02491.
+    """
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not layers or batches == 0:
+        return 0
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [layer.momentum for layer in layers]
+    model.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.training = True
+    try:
+        with torch.no_grad():
+            for number, (inputs, _) in enumerate(source.batches(batch_size, device=device, seed=seed)):
+                if number == batches:
+                    break
+                model(inputs)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for module, training in modes:
+            module.training = training
+    return len(layers)

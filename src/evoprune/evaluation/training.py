@@ -1,0 +1,169 @@
+"""The training loop: baseline, brief fine-tuning and final retraining are the same few lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.errors import DataError, DivergedError
+from evoprune.evaluation.memory import MicroBatch
+from evoprune.rng import isolated_rng
+from evoprune.seeding import SeedTree
+from evoprune.task import Batch, Loss, Source
+
+# Reading the loss makes an accelerator wait; every so many steps is soon enough to stop a diverged run.
+CHECK_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: Optimisation steps, at least 0.
+        batch_size: Samples per step.
+        optimizer: `adamw` or `sgd` (momentum 0.9, Nesterov).
+        lr: Peak learning rate; it rises linearly over the warm-up and falls to zero along a cosine.
+        weight_decay: Decoupled for `adamw`, L2 for `sgd`.
+        warmup: Share of the steps spent rising, 0 to 1.
+    """
+
+    steps: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    weight_decay: float
+    warmup: float = 0.2
+
+    def lr_factor(self, step: int) -> float:
+        """Share of the peak rate used at `step`, counted from 0."""
+        rising = self.warmup * self.steps
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, self.steps - rising)))
+
+
+def steps_per_epoch(source: Source, batch_size: int) -> int:
+    """Batches in one pass over `source`, the incomplete last one included."""
+    return max(1, math.ceil(len(source) / batch_size))
+
+
+StepListener = Callable[[int, float], None]
+
+
+def train(
+    model: nn.Module,
+    source: Source,
+    schedule: Schedule,
+    *,
+    loss: Loss,
+    seeds: SeedTree,
+    device: torch.device,
+    micro_batch: MicroBatch,
+    on_step: StepListener | None = None,
+) -> None:
+    """Train `model` in place for `schedule.steps` steps and leave it in train mode.
+
+    Args:
+        model: Network on `device`.
+        source: Samples, shuffled anew for every pass by `seeds`.
+        schedule: Steps, batch size, optimiser and rates.
+        loss: `loss(outputs, targets)` -> mean over the batch.
+        seeds: Node of the seed tree for order and dropout of this training.
+        device: Where the batches go.
+        micro_batch: Samples per pass, shrunk when the device runs out of memory.
+        on_step: Called after each step with the number of steps done and the batch's loss.
+
+    Raises:
+        DivergedError: The loss is not finite.
+        DeviceMemoryError: Not even the smallest sensible batch fits.
+    """
+    if schedule.steps == 0:
+        return
+    model.train()
+    optimizer = _optimizer(model, schedule)
+    total = torch.zeros((), device=device)
+    with isolated_rng(seeds.child("draws").seed):
+        batches = _endless(source, schedule.batch_size, seeds.child("order"), device)
+        for step in range(schedule.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.lr * schedule.lr_factor(step)
+            value = _step(model, next(batches), optimizer, loss, micro_batch)
+            total += value
+            if (step + 1) % CHECK_EVERY == 0 or step + 1 == schedule.steps:
+                _check_finite(total, step)
+            if on_step is not None:
+                on_step(step + 1, float(value))
+
+
+def _step(
+    model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, loss: Loss, micro_batch: MicroBatch
+) -> Tensor:
+    inputs, targets = batch
+    samples = len(targets)
+
+    def attempt(size: int) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        if size >= samples:
+            value = loss(model(inputs), targets)
+            value.backward()
+        else:
+            value = _accumulate(model, inputs, targets, loss, size)
+        optimizer.step()
+        return value.detach()
+
+    return micro_batch.attempt(attempt)
+
+
+def _accumulate(model: nn.Module, inputs: Any, targets: Any, loss: Loss, size: int) -> Tensor:
+    samples = len(targets)
+    total: Tensor | None = None
+    for start in range(0, samples, size):
+        part = slice_batch(targets, start, size)
+        value = loss(model(slice_batch(inputs, start, size)), part) * (len(part) / samples)
+        value.backward()
+        total = value.detach() if total is None else total + value.detach()
+    assert total is not None
+    return total
+
+
+def slice_batch(value: Any, start: int, size: int) -> Any:
+    """Samples `start` to `start + size` of a batch: a tensor, or containers of them."""
+    if isinstance(value, dict):
+        return {key: slice_batch(item, start, size) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(slice_batch(item, start, size) for item in value)
+    return value[start : start + size]
+
+
+def _endless(source: Source, batch_size: int, seeds: SeedTree, device: torch.device) -> Iterator[Batch]:
+    epoch = 0
+    while True:
+        count = 0
+        for inputs, targets in source.batches(batch_size, device=device, seed=seeds.child(epoch).seed):
+            # BatchNorm can't learn from a single value; a left-over sample comes round in another epoch.
+            if len(targets) > 1 or batch_size == 1:
+                count += 1
+                yield inputs, targets
+        if count == 0:
+            raise DataError("the training set yields no batch of more than one sample")
+        epoch += 1
+
+
+def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=schedule.lr, momentum=0.9, nesterov=True, weight_decay=schedule.weight_decay
+        )
+    return torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
+
+
+def _check_finite(total: Tensor, step: int) -> None:
+    if not bool(torch.isfinite(total)):
+        raise DivergedError(f"the loss is not finite after {step + 1} steps", "lower the learning rate")

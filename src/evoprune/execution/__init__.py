@@ -1,0 +1,1 @@
+"""Execution: where candidates are evaluated. Results never depend on it."""

@@ -1,0 +1,174 @@
+"""Evaluate in processes of this machine, started afresh (`spawn`) and each with threads of its own.
+
+pebble rather than `concurrent.futures`: there, one worker killed by the system breaks the whole pool; here only its own job fails.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any, Final
+
+from pebble import ProcessExpired, ProcessPool
+
+from evoprune.errors import UsageError, WorkerLostError
+from evoprune.events import Listener, WorkerDied
+from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
+from evoprune.execution.threads import thread_environment, torch_threads
+from evoprune.results import Cost, Evaluation, Status
+
+RETRIES: Final = 1
+
+
+class ProcessPoolExecutor:
+    """One process per worker; a worker that dies costs its candidate one retry and no other candidate anything.
+
+    Args:
+        factory: Builds the job function in each worker, at its first job; travels by pickling over the workers' own pipe.
+        workers: Number of processes, at least 1.
+        threads: torch threads in each.
+        notify: Told when a worker dies.
+
+    Raises:
+        UsageError: The factory can't be pickled.
+    """
+
+    def __init__(self, factory: JobFactory, *, workers: int, threads: int, notify: Listener) -> None:
+        self.slots: Final = workers
+        self._notify = notify
+        self._attempts: dict[Future[Outcome], tuple[Job, int]] = {}
+        self._pool = ProcessPool(
+            max_workers=workers,
+            initializer=_prepare_worker,
+            initargs=(_pickled(factory), threads),
+            context=_SpawnWithEnvironment(thread_environment(threads)),
+        )
+
+    def submit(self, job: Job) -> None:
+        """Queue the job for the next free process."""
+        self._schedule(job, deaths=0)
+
+    def wait(self) -> Outcome:
+        """The next job that some process has finished."""
+        while self._attempts:
+            finished, _ = wait(self._attempts, return_when=FIRST_COMPLETED)
+            outcome = self._collect(min(finished, key=lambda future: self._attempts[future][0].index))
+            if outcome is not None:
+                return outcome
+        raise LookupError("no job is left to wait for")
+
+    def close(self) -> None:
+        """Terminate the processes and wait until they are gone."""
+        self._attempts.clear()
+        self._pool.stop()
+        self._pool.join()
+
+    def _schedule(self, job: Job, deaths: int) -> None:
+        try:
+            future = self._pool.schedule(_work, args=(job,))
+        except RuntimeError as error:
+            raise _workers_lost(error) from error
+        self._attempts[future] = (job, deaths)
+
+    def _collect(self, future: Future[Outcome]) -> Outcome | None:
+        job, deaths = self._attempts.pop(future)
+        try:
+            outcome = future.result()
+        except ProcessExpired as error:
+            retried = deaths < RETRIES
+            reason = f"worker {error.pid} died with exit code {error.exitcode}"
+            self._notify(WorkerDied(job.genome.digest, reason, retried))
+            if not retried:
+                return _quarantined(job, deaths + 1, reason)
+            self._schedule(job, deaths + 1)
+            return None
+        except BrokenExecutor as error:
+            raise _workers_lost(error) from error
+        return replace(outcome, cost=replace(outcome.cost, retries=deaths)) if deaths else outcome
+
+
+@dataclass
+class _Worker:
+    """What a worker process knows: how to build its job function, and the function once it is built."""
+
+    payload: bytes
+    threads: int
+    function: JobFunction | None = None
+
+
+_worker: _Worker | None = None
+
+
+def _prepare_worker(payload: bytes, threads: int) -> None:
+    global _worker  # noqa: PLW0603 - a worker process has no other place to keep its state between jobs
+    _worker = _Worker(payload, threads)
+
+
+def _work(job: Job) -> Outcome:
+    assert _worker is not None
+    with torch_threads(_worker.threads):
+        if _worker.function is None:
+            factory: JobFactory = pickle.loads(_worker.payload)
+            _worker.function = factory()
+        return _worker.function(job)
+
+
+def _quarantined(job: Job, deaths: int, reason: str) -> Outcome:
+    evaluation = Evaluation(
+        job.genome.digest, job.rung, Status.FAILED, {}, reason=f"killed its worker {deaths} times; {reason}"
+    )
+    return Outcome(job, evaluation, Cost(wall_s=0.0, cpu_s=0.0, retries=deaths))
+
+
+def _workers_lost(error: BaseException) -> WorkerLostError:
+    return WorkerLostError(f"the worker processes are gone: {error}", "look for out-of-memory kills, then resume")
+
+
+def _pickled(factory: JobFactory) -> bytes:
+    try:
+        return pickle.dumps(factory)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"the model or task can't be sent to worker processes: {error}",
+            "define classes and functions at the top level of a module, not in a function or as lambdas, or use one worker in-process",
+        ) from error
+
+
+class _SpawnWithEnvironment(SpawnContext):
+    """Starts processes that see extra environment variables from their first instruction on."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__()
+        self._environment = environment
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
+        return _ProcessWithEnvironment(self._environment, *args, **kwargs)
+
+
+class _ProcessWithEnvironment(SpawnProcess):
+    def __init__(self, environment: Mapping[str, str], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._environment = dict(environment)
+
+    def start(self) -> None:
+        with _patched_environment(self._environment):
+            super().start()
+
+
+@contextmanager
+def _patched_environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,76 @@
+"""Bounds that a candidate must keep, such as `macs<=0.5` or `params<=100k`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from evoprune.errors import ConfigError
+
+_MULTIPLIERS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_UNITS: Final = ("", "b", "ms")
+_PATTERN: Final = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)\s*")
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on one objective.
+
+    Attributes:
+        objective: Its name.
+        at_most: True for `<=`, False for `>=`.
+        bound: In the objective's unit, or as a fraction of the baseline's value when `relative`.
+        relative: Whether the baseline scales the bound.
+    """
+
+    objective: str
+    at_most: bool
+    bound: float
+    relative: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Read `objective<=bound` or `objective>=bound`.
+
+        A bound of at most 1 without a unit, or in per cent, is a fraction of the baseline; `k`, `M`, `G`, `kB`, `MB` and `ms` make it
+        absolute.
+
+        Raises:
+            ConfigError: The text is not of that form.
+        """
+        match = _PATTERN.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"constraint {text!r} is not of the form macs<=0.5, params<=100k or accuracy>=0.99")
+        name, relation, number, unit = match.groups()
+        value = float(number)
+        if unit == "%":
+            return cls(name, relation == "<=", value / 100, relative=True)
+        if unit == "":
+            return cls(name, relation == "<=", value, relative=value <= 1)
+        return cls(name, relation == "<=", value * _multiplier(unit, text), relative=False)
+
+    def violation(self, values: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+        """By what fraction of the bound the value is on the wrong side; 0 when it is kept."""
+        bound = self.bound * baseline[self.objective] if self.relative else self.bound
+        excess = values[self.objective] - bound if self.at_most else bound - values[self.objective]
+        # Products of fractions miss whole bounds by a rounding error; that is no violation.
+        return excess / max(abs(bound), 1e-12) if excess > 1e-9 * abs(bound) else 0.0
+
+
+def total_violation(
+    constraints: tuple[Constraint, ...], values: Mapping[str, float], baseline: Mapping[str, float]
+) -> float:
+    """Sum over the constraints whose objective is among `values`."""
+    return math.fsum(one.violation(values, baseline) for one in constraints if one.objective in values)
+
+
+def _multiplier(unit: str, text: str) -> float:
+    lowered = unit.lower()
+    for suffix in _UNITS:
+        prefix = lowered.removesuffix(suffix) if suffix else lowered
+        if prefix in _MULTIPLIERS:
+            return _MULTIPLIERS[prefix]
+    raise ConfigError(f"constraint {text!r} has the unknown unit {unit!r}; accepted are %, k, M, G, B, kB, MB and ms")

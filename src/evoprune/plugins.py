@@ -1,0 +1,95 @@
+"""The one page that maps names to code: built-ins, other packages' entry points, and a user's own `my_pkg.mod:Thing`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final
+
+from evoprune.errors import ConfigError, MissingDependencyError
+
+BUILT_IN: Final[dict[str, dict[str, str]]] = {
+    "recipes": {
+        "mnist-cnn": "evoprune.recipes.mnist_cnn:mnist_cnn",
+        "fashion-mnist-cnn": "evoprune.recipes.fashion_mnist_cnn:fashion_mnist_cnn",
+    },
+    "objectives": {
+        "accuracy": "evoprune.objectives.accuracy:Accuracy",
+        "macs": "evoprune.objectives.cost:Macs",
+        "params": "evoprune.objectives.cost:Params",
+        "size_bytes": "evoprune.objectives.cost:SizeBytes",
+        "peak_activation_bytes": "evoprune.objectives.cost:PeakActivationBytes",
+    },
+    "encodings": {
+        "channel-bits": "evoprune.space.channel_bits:ChannelBits",
+    },
+    "searches": {
+        "genetic": "evoprune.search.pymoo_adapter:genetic",
+        "nsga2": "evoprune.search.pymoo_adapter:nsga2",
+        "random": "evoprune.search.random_search:RandomSearch",
+    },
+    "executors": {
+        "in-process": "evoprune.execution.in_process:InProcessExecutor",
+        "process-pool": "evoprune.execution.process_pool:ProcessPoolExecutor",
+    },
+}
+
+
+def known_names(kind: str) -> list[str]:
+    """Names of `kind` that resolve without a colon: built-ins and installed entry points."""
+    return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"evoprune.{kind}"))})
+
+
+def resolve(kind: str, name: str) -> Any:
+    """The object that `name` stands for.
+
+    Args:
+        kind: `recipes`, `objectives`, `encodings`, `searches` or `executors`.
+        name: A built-in name, the name of an entry point in the group `evoprune.<kind>`, or `package.module:attribute`.
+
+    Raises:
+        ConfigError: Nothing goes by this name; the known ones are listed, closest first.
+        MissingDependencyError: The module exists but something that it imports is not installed.
+    """
+    if name in BUILT_IN[kind]:
+        return import_object(BUILT_IN[kind][name])
+    for point in entry_points(group=f"evoprune.{kind}"):
+        if point.name == name:
+            return point.load()
+    if ":" in name:
+        return import_object(name)
+    known = known_names(kind)
+    close = difflib.get_close_matches(name, known, n=1)
+    raise ConfigError(
+        f"{name!r} is not one of the {kind}: {', '.join([*close, *(one for one in known if one not in close)])}",
+        "or name your own as package.module:attribute",
+    )
+
+
+def import_object(path: str) -> Any:
+    """Import `package.module:attribute`; the working directory counts, as it does for `python -m`.
+
+    Raises:
+        ConfigError: The path is malformed, or module or attribute do not exist.
+        MissingDependencyError: The module exists but something that it imports is not installed.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not attribute or not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
+        raise ConfigError(f"{path!r} is not of the form package.module:attribute")
+    working_directory = str(Path.cwd())
+    if working_directory not in sys.path and "" not in sys.path:
+        sys.path.append(working_directory)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise ConfigError(f"there is no module {module_name!r}", "run from its folder, or install it") from error
+        raise MissingDependencyError(f"{module_name} needs {error.name!r}, which is not installed") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise ConfigError(f"module {module_name!r} has no {attribute!r}")
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,1 @@
+"""Run: puts the parts together, drives the search, keeps what it finds."""

@@ -1,0 +1,135 @@
+"""A finished model on disk: safetensors and JSON, and back without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from evoprune.artifact import put_weights, read_weights, weight_bytes
+from evoprune.errors import InvalidPlanError, StoreCorruptedError, UsageError
+from evoprune.plan import PruningPlan
+from evoprune.plugins import import_object
+from evoprune.pruning.structured import prune
+from evoprune.rng import isolated_rng
+from evoprune.run.files import read_json, write_atomically, write_json
+from evoprune.task import Task
+
+WEIGHTS: Final = "model.safetensors"
+PLAN: Final = "plan.json"
+MODEL: Final = "model.json"
+FORMAT: Final = 1
+
+Factory = Callable[[], nn.Module]
+
+
+def save_artifact(directory: Path, model: nn.Module, plan: PruningPlan, *, factory: str | None, task: Task) -> None:
+    """Write `model.safetensors`, `plan.json` and `model.json`, the last one last: with it the artifact is complete.
+
+    Args:
+        directory: Created when missing; an artifact in it is replaced.
+        model: The pruned network.
+        plan: What was kept of the dense one.
+        factory: Import path of what builds the dense network without arguments, where known.
+        task: Names the preprocessing that the network expects.
+    """
+    weights = weight_bytes(model)
+    write_atomically(directory / WEIGHTS, weights)
+    write_atomically(directory / PLAN, plan.to_json().encode())
+    write_json(
+        directory / MODEL,
+        {
+            "format": FORMAT,
+            "factory": factory,
+            "preprocessing": _preprocessing(task),
+            "class_names": list(task.class_names),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        },
+    )
+
+
+def load_artifact(directory: Path | str, factory: Factory | str | None = None) -> nn.Module:
+    """Rebuild a pruned network from its artifact: build the dense one, prune it by the plan, put the weights in.
+
+    Nothing is unpickled. What runs is the factory: a class or function of your own environment, called without arguments.
+
+    Args:
+        directory: The `artifact` folder of a run, or the run directory itself.
+        factory: Builds the dense network; the one that `model.json` names when None.
+
+    Returns:
+        The network on the CPU, in eval mode.
+
+    Raises:
+        StoreCorruptedError: A file is missing or damaged.
+        UsageError: No factory is known, or it builds another network.
+    """
+    directory = Path(directory)
+    if not (directory / MODEL).exists() and (directory / "artifact" / MODEL).exists():
+        directory = directory / "artifact"
+    document = read_json(directory / MODEL)
+    if document.get("format") != FORMAT:
+        raise UsageError(f"{directory} has artifact format {document.get('format')!r}; this evoprune reads {FORMAT}")
+    dense = build_dense(factory or document.get("factory"), directory)
+    try:
+        plan = PruningPlan.from_json((directory / PLAN).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InvalidPlanError) as error:
+        raise StoreCorruptedError(f"can't read {directory / PLAN}: {error}") from error
+    model = prune(dense, plan)
+    _check_digest(directory / WEIGHTS, document.get("weights_sha256"))
+    weights = read_weights(directory / WEIGHTS)
+    _match_dtypes(model, weights)
+    put_weights(model, weights, str(directory / WEIGHTS))
+    return model.eval()
+
+
+def build_dense(factory: Factory | str | None, directory: Path) -> nn.Module:
+    """Call the factory under a fixed seed, so that building a network never disturbs the caller's random state.
+
+    Raises:
+        UsageError: There is none, it is neither a function nor a module class, or it returns something else.
+    """
+    if not factory:
+        raise UsageError(
+            f"{directory} names no factory for the dense network", "pass one: evoprune.load(directory, factory=MyNet)"
+        )
+    build: Any = import_object(factory) if isinstance(factory, str) else factory
+    # An artifact may come from anyone. It may name code to call, but neither built-ins nor arguments.
+    if isinstance(factory, str) and not _is_builder(build):
+        raise UsageError(f"{factory} is neither a function nor a class of networks", "pass factory= yourself")
+    with isolated_rng(0):
+        model = build()
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the factory returned a {type(model).__name__}, not a torch module")
+    return model
+
+
+def _is_builder(candidate: Any) -> bool:
+    return isinstance(candidate, types.FunctionType) or (
+        inspect.isclass(candidate) and issubclass(candidate, nn.Module)
+    )
+
+
+def _match_dtypes(model: nn.Module, weights: dict[str, Any]) -> None:
+    floating = {value.dtype for value in weights.values() if value.is_floating_point()}
+    if len(floating) == 1:
+        model.to(floating.pop())
+
+
+def _check_digest(path: Path, expected: Any) -> None:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise StoreCorruptedError(f"can't read {path}: {error}") from error
+    if digest != expected:
+        raise StoreCorruptedError(f"{path} is not the file that was saved with this artifact", "restore it from a copy")
+
+
+def _preprocessing(task: Task) -> dict[str, list[float]] | None:
+    known = getattr(task.train, "preprocessing", None)
+    return None if known is None else {"mean": list(known.mean), "std": list(known.std)}

@@ -1,0 +1,197 @@
+"""The composition root: the one place where configuration becomes objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from evoprune.artifact import put_weights, read_weights
+from evoprune.errors import ConfigError
+from evoprune.evaluation.evaluate import evaluate_candidate
+from evoprune.evaluation.fidelity import Fidelity
+from evoprune.evaluation.memory import MicroBatch
+from evoprune.evaluation.training import Schedule, steps_per_epoch
+from evoprune.evaluation.workbench import Workbench
+from evoprune.events import Listener
+from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outcome
+from evoprune.objectives.base import Objective
+from evoprune.objectives.constraint import Constraint
+from evoprune.plugins import known_names, resolve
+from evoprune.run.config import Config, TrainingConfig
+from evoprune.run.problem import ProblemSource
+from evoprune.search.base import Search, SearchFactory, SearchSettings
+from evoprune.seeding import SeedTree
+from evoprune.space.base import Encoding
+from evoprune.space.pruning_space import PruningSpace
+from evoprune.task import Source
+
+# Fitness, reports and fronts need these two whatever is searched for.
+ALWAYS_MEASURED = ("accuracy", "macs")
+SCORING_BATCH = 500
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `execution.device` stands for.
+
+    Raises:
+        ConfigError: It is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"execution.device is {name}, but torch sees {torch.cuda.device_count()} CUDA devices", "use auto or cpu"
+        )
+    return device
+
+
+def resolve_workers(config: Config, device: torch.device) -> int:
+    """Candidates to evaluate at once: as asked, or one per core, or one for an accelerator."""
+    if config.execution.workers != "auto":
+        return config.execution.workers
+    if device.type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def place(model: nn.Module, config: Config, device: torch.device) -> nn.Module:
+    """Move a network that is ours to `device` and into the configured memory layout, in place."""
+    model = model.to(device)
+    if config.execution.channels_last and any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def to_device(inputs: Any, device: torch.device) -> Any:
+    """Example inputs, moved: a tensor, or a tuple, list or dict of them."""
+    if isinstance(inputs, torch.Tensor):
+        return inputs.to(device)
+    if isinstance(inputs, dict):
+        return {key: to_device(value, device) for key, value in inputs.items()}
+    if isinstance(inputs, (tuple, list)):
+        return type(inputs)(to_device(value, device) for value in inputs)
+    return inputs
+
+
+def training_schedule(training: TrainingConfig, source: Source, *, epochs: float, lr: float) -> Schedule:
+    """A schedule of so many epochs over `source`, fractions rounded to whole steps."""
+    steps = round(epochs * steps_per_epoch(source, training.batch_size))
+    return Schedule(steps, training.batch_size, training.optimizer, lr, training.weight_decay)
+
+
+def finetune_fidelity(config: Config, train_set: Source) -> Fidelity:
+    """The rung that candidates are scored at."""
+    training = config.training
+    schedule = training_schedule(training, train_set, epochs=training.finetune_epochs, lr=training.finetune_lr)
+    if training.finetune_steps is not None:
+        schedule = replace(schedule, steps=training.finetune_steps)
+    return Fidelity(config.fidelity.recalibrate_batches, schedule, config.fidelity.select_samples)
+
+
+def build_encoding(config: Config, space: PruningSpace) -> Encoding:
+    """The encoding by name, over the configured layers."""
+    factory = resolve("encodings", config.search.encoding)
+    encoding: Encoding = factory(space, layer_types=config.search.layer_types, round_to=config.search.round_to)
+    return encoding
+
+
+def build_objectives(config: Config) -> list[Objective]:
+    """All that has to be measured: what is searched for, what is bounded, and what reports need."""
+    constrained = [Constraint.parse(text).objective for text in config.search.constraints]
+    names = list(dict.fromkeys([*ALWAYS_MEASURED, *config.search.objectives, *constrained]))
+    unknown = [name for name in names if ":" not in name and name not in known_names("objectives")]
+    if unknown:
+        raise ConfigError(f"unknown objectives: {', '.join(unknown)}; known: {', '.join(known_names('objectives'))}")
+    return [resolve("objectives", name)() for name in names]
+
+
+def searched_objectives(config: Config) -> list[Objective]:
+    """Those of `search.objectives`, in order: what costs and fronts are made of."""
+    measured = {objective.name: objective for objective in build_objectives(config)}
+    return [measured[name] for name in config.search.objectives]
+
+
+def build_search(config: Config, encoding: Encoding, seeds: SeedTree) -> Search:
+    """The search by name, ready for its first `ask`."""
+    factory: SearchFactory = resolve("searches", config.search.algorithm)
+    ga = config.ga
+    settings = SearchSettings(
+        pop_size=ga.pop_size,
+        mutation_rate=ga.mutation_rate,
+        crossover_rate=ga.crossover_rate,
+        tournament_size=ga.tournament_size,
+        elitism=ga.elitism,
+        initial_keep=ga.initial_keep,
+    )
+    # numpy's and pymoo's seeds have 32 bits.
+    seed = seeds.child("search").seed % 2**32
+    return factory(encoding, settings, objectives=len(config.search.objectives), seed=seed)
+
+
+@dataclass(frozen=True)
+class CandidateWork:
+    """Everything that candidates of a run need: a picklable recipe for a workbench.
+
+    Attributes:
+        config: The run's configuration.
+        source: Where model and task come from.
+        weights: The trained baseline's safetensors file.
+        space: What may be pruned.
+        baseline: The dense network's value of each objective.
+        device: Name of the device candidates run on.
+    """
+
+    config: Config
+    source: ProblemSource
+    weights: Path
+    space: PruningSpace
+    baseline: Mapping[str, float]
+    device: str
+
+    def __call__(self) -> JobFunction:
+        """Set up a workbench here, and return the function that evaluates jobs on it."""
+        return partial(evaluate_job, self.workbench())
+
+    def workbench(self) -> Workbench:
+        """A workbench around the trained baseline."""
+        device, problem = torch.device(self.device), self.source.load()
+        put_weights(problem.model, read_weights(self.weights), str(self.weights))
+        fidelity = finetune_fidelity(self.config, problem.task.train)
+        return Workbench(
+            model=place(problem.model, self.config, device),
+            task=problem.task,
+            example_inputs=to_device(problem.example_inputs, device),
+            encoding=build_encoding(self.config, self.space),
+            fidelities=[fidelity],
+            objectives=build_objectives(self.config),
+            constraints=tuple(Constraint.parse(text) for text in self.config.search.constraints),
+            baseline=self.baseline,
+            seeds=SeedTree(self.config.run.seed).child("candidate"),
+            device=device,
+            training_batch=MicroBatch(fidelity.schedule.batch_size, stage="fine-tuning a candidate"),
+            scoring_batch=MicroBatch(SCORING_BATCH, stage="scoring a candidate"),
+        )
+
+
+def evaluate_job(bench: Workbench, job: Job) -> Outcome:
+    """Evaluate one job on `bench`."""
+    evaluation, cost = evaluate_candidate(bench, job.genome, job.rung)
+    return Outcome(job, evaluation, cost)
+
+
+def build_executor(config: Config, factory: JobFactory, workers: int, notify: Listener) -> Executor:
+    """The executor by name; `auto` is in-process for one worker and a process pool for more."""
+    name = config.execution.executor
+    if name == "auto":
+        name = "in-process" if workers == 1 else "process-pool"
+    kind = resolve("executors", name)
+    executor: Executor = kind(factory, workers=workers, threads=config.execution.candidate_threads, notify=notify)
+    return executor

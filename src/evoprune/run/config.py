@@ -1,0 +1,296 @@
+"""Every setting of a run in one typed tree; YAML files, `--set` and Python use the same names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evoprune.errors import ConfigError
+from evoprune.objectives.constraint import Constraint
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class TrainingConfig(_Section):
+    """How networks learn: the baseline, each candidate, the final model."""
+
+    batch_size: PositiveInt = Field(128, description="samples per optimisation step")
+    epochs: NonNegative = Field(0, description="epochs of the baseline; 0 when the model comes trained")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="adamw, or sgd with Nesterov momentum 0.9")
+    lr: Positive = Field(2e-3, description="peak learning rate of the baseline")
+    weight_decay: NonNegative = Field(1e-2, description="weight decay of all training")
+    finetune_epochs: NonNegative = Field(
+        0.1, description="epochs a candidate is fine-tuned before it is scored, fractions allowed"
+    )
+    finetune_steps: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="the same in steps; when set it takes precedence"
+    )
+    finetune_lr: Positive = Field(1e-3, description="peak learning rate of fine-tuning")
+    retrain_epochs: NonNegative = Field(
+        5, description="epochs the best network is retrained on train and select together"
+    )
+    retrain_lr: Positive = Field(2e-3, description="peak learning rate of retraining")
+
+
+class GeneticConfig(_Section):
+    """The population and how it changes."""
+
+    pop_size: Annotated[int, Field(ge=2)] = Field(16, description="individuals per generation")
+    num_generations: PositiveInt = Field(8, description="generations, the random first one included")
+    mutation_rate: Share = Field(0.02, description="probability that a bit flips")
+    crossover_rate: Share = Field(0.9, description="probability that two parents are crossed")
+    tournament_size: PositiveInt = Field(2, description="individuals compared for each parent")
+    elitism: Annotated[int, Field(ge=0)] = Field(2, description="best individuals that outlive their generation")
+    initial_keep: tuple[Share, Share] = Field((0.2, 0.9), description="range of the share kept per layer at the start")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GeneticConfig:
+        if self.tournament_size > self.pop_size:
+            raise ValueError("tournament_size must be at most pop_size")
+        if self.elitism >= self.pop_size:
+            raise ValueError("elitism must be below pop_size")
+        if self.initial_keep[0] > self.initial_keep[1] or self.initial_keep[1] == 0:
+            raise ValueError("initial_keep must be two shares, the lower first, the higher above 0")
+        return self
+
+
+class FitnessConfig(_Section):
+    """Fitness = w_acc * accuracy on select + w_macs * fraction of MACs saved."""
+
+    w_acc: NonNegative = Field(1.0, description="weight of accuracy")
+    w_macs: NonNegative = Field(0.1, description="weight of the fraction of MACs saved")
+
+    @model_validator(mode="after")
+    def _not_both_zero(self) -> FitnessConfig:
+        if self.w_acc == 0 and self.w_macs == 0:
+            raise ValueError("w_acc and w_macs can't both be 0: nothing would be selected for")
+        return self
+
+
+class SearchConfig(_Section):
+    """What is searched, and how."""
+
+    algorithm: str = Field("genetic", description="genetic, nsga2, random, or package.module:function")
+    encoding: str = Field("channel-bits", description="what a genome means: channel-bits")
+    objectives: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        ("accuracy", "macs"), description="what is measured; nsga2 searches their front"
+    )
+    constraints: tuple[str, ...] = Field(
+        (), description='bounds such as "macs<=0.5"; up to 1 without a unit: a fraction of the baseline'
+    )
+    layer_types: tuple[str, ...] | None = Field(
+        None, description="layers whose units get a bit, such as [conv]; all when null"
+    )
+    round_to: PositiveInt = Field(
+        1, description="kept widths are rounded to multiples of this; 8 suits CPU and GPU kernels"
+    )
+
+    @field_validator("constraints")
+    @classmethod
+    def _parseable(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
+        for text in constraints:
+            try:
+                Constraint.parse(text)
+            except ConfigError as error:
+                raise ValueError(error.message) from error
+        return constraints
+
+
+class FidelityConfig(_Section):
+    """How much work a score costs, apart from fine-tuning."""
+
+    recalibrate_batches: Annotated[int, Field(ge=0)] = Field(
+        0, description="batches to re-estimate BatchNorm from before fine-tuning"
+    )
+    select_samples: PositiveInt | None = Field(None, description="samples of the select set to score on; all when null")
+
+
+class ExecutionConfig(_Section):
+    """Where candidates are evaluated. Only the numbers of threads and the device can change a result."""
+
+    executor: str = Field("auto", description="in-process, process-pool, or auto: in-process for one worker")
+    workers: PositiveInt | Literal["auto"] = Field(
+        "auto", description="candidates evaluated at once; auto: the cores this process may use"
+    )
+    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto: cuda where there is one")
+    candidate_threads: PositiveInt = Field(1, description="torch threads per candidate")
+    training_threads: PositiveInt = Field(2, description="torch threads of baseline training and retraining")
+    channels_last: bool = Field(True, description="keep convolution weights in channels-last layout")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if device != "auto" and re.fullmatch(r"cpu|(cuda|mps|xpu)(:\d+)?", device) is None:
+            raise ValueError("must be auto, cpu, cuda or cuda:N")
+        return device
+
+
+class DataConfig(_Section):
+    """Where the data comes from; recipes take what they understand."""
+
+    dir: Path | None = Field(None, description="a directory with your own copy of the data set")
+    select_size: PositiveInt | None = Field(
+        None, description="samples cut from train to score candidates on; the recipe's own when null"
+    )
+    checkpoint: Path | None = Field(
+        None, description="trained weights of the recipe's network: .safetensors, or a .pth state dict"
+    )
+
+
+class RunConfig(_Section):
+    """Seed, place and budget of the run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="the one seed everything random grows from")
+    out: Path | None = Field(None, description="run directory; runs/<recipe> when null")
+    time_budget: float | None = Field(
+        None, description="seconds, or 90s, 30m, 1h30m: the search ends in time for retraining"
+    )
+
+    @field_validator("time_budget", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = _DURATION.fullmatch(value.strip())
+        if match is None or not any(match.groups()):
+            raise ValueError("must be seconds or a duration such as 90s, 30m or 1h30m")
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+
+    @field_validator("time_budget")
+    @classmethod
+    def _positive(cls, value: float | None) -> float | None:
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError("must be positive")
+        return value
+
+
+class Config(_Section):
+    """A run, completely described."""
+
+    recipe: str | None = Field(None, description="built-in recipe or package.module:function")
+    training: TrainingConfig = TrainingConfig()
+    ga: GeneticConfig = GeneticConfig()
+    fitness: FitnessConfig = FitnessConfig()
+    search: SearchConfig = SearchConfig()
+    fidelity: FidelityConfig = FidelityConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    data: DataConfig = DataConfig()
+    run: RunConfig = RunConfig()
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run this run: all settings but those that can't change its result."""
+        document: dict[str, Any] = self.model_dump(mode="json")
+        for section, key in (("run", "out"), ("execution", "executor"), ("execution", "workers"), ("data", "dir")):
+            del document[section][key]
+        return document
+
+    def to_yaml(self) -> str:
+        """The resolved configuration, every key with its value."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def make_config(*layers: Mapping[str, Any]) -> Config:
+    """One configuration from nested mappings, later ones overriding earlier ones key by key.
+
+    Raises:
+        ConfigError: Lists every unknown key, wrong type and value out of range, each with what is accepted.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML file as nested mappings, not yet validated.
+
+    Raises:
+        ConfigError: The file can't be read or is not a YAML mapping.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read the configuration {path}: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} must hold sections such as `training:` and `ga:`, not a {type(document).__name__}")
+    return document
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """`["ga.pop_size=10", ...]` as nested mappings; values are read as YAML.
+
+    Raises:
+        ConfigError: An assignment is not of the form key.path=value.
+    """
+    merged: dict[str, Any] = {}
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        if not separator or not all(keys):
+            raise ConfigError(f"--set {assignment!r} is not of the form key.path=value, such as ga.pop_size=10")
+        try:
+            value: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML") from error
+        for key in reversed(keys):
+            value = {key: value}
+        merged = _merge(merged, value)
+    return merged
+
+
+def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in extra.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    problems = [_explain_one([str(part) for part in one["loc"]], one) for one in error.errors()]
+    return "; ".join(dict.fromkeys(problems))
+
+
+def _explain_one(location: list[str], problem: Any) -> str:
+    section, field, depth = _locate(location)
+    key = ".".join(location[:depth] if field else location)
+    if problem["type"] == "extra_forbidden":
+        return f"{key} is not a setting; {'.'.join(location[:-1]) or 'a configuration'} has: {', '.join(section.model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (given: {problem['input']!r})"
+    described = section.model_fields[field].description if field else None
+    return f"{key}: {message}{given}{f' [{described}]' if described else ''}"
+
+
+def _locate(location: list[str]) -> tuple[type[BaseModel], str | None, int]:
+    section: type[BaseModel] = Config
+    for depth, part in enumerate(location, start=1):
+        if part not in section.model_fields:
+            return section, None, depth
+        annotation = section.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return section, part, depth
+        section = annotation
+    return section, None, len(location)

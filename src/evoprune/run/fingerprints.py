@@ -1,0 +1,50 @@
+"""Digests of what a run depends on, so that a resume on other data or another model is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.artifact import weight_bytes
+from evoprune.task import Source, Task, TensorSource
+
+
+def digest_of_model(model: nn.Module) -> str:
+    """SHA-256 over the names, shapes and values of the weights."""
+    return hashlib.sha256(weight_bytes(model)).hexdigest()
+
+
+def digests_of_data(task: Task) -> dict[str, str]:
+    """SHA-256 of each set: all of it when it lies in memory, size and first batch of a loader otherwise."""
+    return {name: _digest_of_source(getattr(task, name)) for name in ("train", "select", "test")}
+
+
+def _digest_of_source(source: Source) -> str:
+    digest = hashlib.sha256()
+    digest.update(str(len(source)).encode())
+    if isinstance(source, TensorSource):
+        for tensor in (source.images, source.labels, source.rows):
+            _update(digest, tensor)
+        digest.update(repr(source.preprocessing).encode())
+    else:
+        _update(digest, next(iter(source.batches(1, device=torch.device("cpu"))), None))
+    return digest.hexdigest()
+
+
+def _update(digest: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(str(tuple(value.shape)).encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).numpy().data)
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            digest.update(str(key).encode())
+            _update(digest, value[key])
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            _update(digest, item)
+    else:
+        digest.update(repr(value).encode())

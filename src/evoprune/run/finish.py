@@ -1,0 +1,88 @@
+"""From the best genome to a finished model: prune, retrain, judge once on test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import nn
+
+from evoprune.evaluation.memory import MicroBatch
+from evoprune.evaluation.training import train
+from evoprune.events import Listener
+from evoprune.execution.threads import torch_threads
+from evoprune.objectives.accuracy import score
+from evoprune.objectives.compute import count
+from evoprune.objectives.latency import measure_latency_ms
+from evoprune.plan import PruningPlan
+from evoprune.pruning.structured import prune
+from evoprune.results import ModelReport
+from evoprune.run.assemble import SCORING_BATCH, training_schedule
+from evoprune.run.baseline import EpochReporter
+from evoprune.run.config import Config
+from evoprune.run.problem import Problem
+from evoprune.seeding import SeedTree
+from evoprune.space.calling import call_model
+from evoprune.task import Source
+
+
+def retrain(
+    problem: Problem, plan: PruningPlan, genome: str, config: Config, device: torch.device, notify: Listener
+) -> nn.Module:
+    """Prune the trained dense network by `plan` and train the result on train and select together."""
+    training, task = config.training, problem.task
+    model = prune(problem.model, plan)
+    both = task.train.joined(task.select)
+    schedule = training_schedule(training, both, epochs=training.retrain_epochs, lr=training.retrain_lr)
+    with torch_threads(config.execution.training_threads):
+        train(
+            model,
+            both,
+            schedule,
+            loss=task.loss,
+            seeds=SeedTree(config.run.seed).child("retrain", genome),
+            device=device,
+            micro_batch=MicroBatch(training.batch_size, stage="retraining", notify=notify),
+            on_step=EpochReporter("retrain", model, task, both, None, config, device, notify),
+        )
+    return model.eval()
+
+
+def judge(model: nn.Module, source: Source, problem: Problem, config: Config, device: torch.device) -> float:
+    """The metric of a finished model on a set, with the threads of training."""
+    batches = MicroBatch(SCORING_BATCH, stage="judging a finished model")
+    with torch_threads(config.execution.training_threads):
+        return batches.attempt(lambda size: score(model, source, problem.task.metric, device=device, batch_size=size))
+
+
+def report_on(
+    model: nn.Module, problem: Problem, *, accuracy: float, select_accuracy: float, latency_ms: float | None
+) -> ModelReport:
+    """Everything that `comparison.json` says of one finished model."""
+    compute = count(model, problem.example_inputs)
+    return ModelReport(
+        accuracy=accuracy,
+        select_accuracy=select_accuracy,
+        params=compute.params,
+        macs=compute.macs,
+        size_bytes=compute.size_bytes,
+        peak_activation_bytes=compute.peak_activation_bytes,
+        latency_ms=latency_ms,
+    )
+
+
+def compare_latency(
+    models: Mapping[str, nn.Module], problem: Problem, config: Config, device: torch.device
+) -> dict[str, float]:
+    """Median milliseconds of one forward pass of each model on the example inputs, measured by turns."""
+    with torch_threads(config.execution.candidate_threads), torch.inference_mode():
+        return measure_latency_ms(
+            {name: partial(_forward, model.eval(), problem, device) for name, model in models.items()}
+        )
+
+
+def _forward(model: nn.Module, problem: Problem, device: torch.device) -> None:
+    call_model(model, problem.example_inputs)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

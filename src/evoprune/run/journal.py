@@ -1,0 +1,165 @@
+"""The append-only journal of evaluations: the record of a search, and its checkpoint."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from evoprune.errors import StoreCorruptedError
+from evoprune.genome import BitGenome
+from evoprune.results import Evaluation, Status
+
+MAX_INLINE_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One line of `evaluations.jsonl`; nothing in it depends on the clock or the machine's load.
+
+    Attributes:
+        index: Counts evaluations from 0.
+        generation: Counts generations from 0.
+        genome: The genome, when it is small enough to stand in the line.
+        evaluation: Its score.
+        fitness: The one number bred by, where the search has one.
+    """
+
+    index: int
+    generation: int
+    genome: BitGenome | None
+    evaluation: Evaluation
+    fitness: float | None = None
+
+    def to_line(self) -> str:
+        """The entry as a line of JSON, without the line break."""
+        evaluation = self.evaluation
+        document: dict[str, Any] = {
+            "index": self.index,
+            "generation": self.generation,
+            "rung": evaluation.rung,
+            "genome": evaluation.genome,
+            "status": evaluation.status.value,
+            "objectives": dict(evaluation.objectives),
+        }
+        if self.fitness is not None:
+            document["fitness"] = self.fitness
+        if evaluation.violation:
+            document["violation"] = evaluation.violation
+        if evaluation.reason:
+            document["reason"] = evaluation.reason
+        if self.genome is not None and self.genome.packed.nbytes <= MAX_INLINE_BYTES:
+            document["length"] = self.genome.length
+            document["bits"] = base64.b64encode(self.genome.packed.tobytes()).decode()
+        return json.dumps(document, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_line(cls, line: str) -> JournalEntry:
+        """Read what `to_line` wrote.
+
+        Raises:
+            ValueError: The line is not a journal entry.
+        """
+        document = json.loads(line)
+        try:
+            evaluation = Evaluation(
+                genome=str(document["genome"]),
+                rung=int(document["rung"]),
+                status=Status(document["status"]),
+                objectives=_numbers(document["objectives"]),
+                violation=float(document.get("violation", 0.0)),
+                reason=str(document.get("reason", "")),
+            )
+            fitness = document.get("fitness")
+            return cls(
+                index=int(document["index"]),
+                generation=int(document["generation"]),
+                genome=_genome(document),
+                evaluation=evaluation,
+                fitness=None if fitness is None else float(fitness),
+            )
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+class Journal:
+    """`evaluations.jsonl` of one run, open for appending.
+
+    Opening reads what is there. A last line without its line break is what a crash leaves: it is dropped from the file. Any other
+    damage is an error, because what follows it could not be trusted.
+
+    Args:
+        path: The file; created when missing.
+
+    Raises:
+        StoreCorruptedError: A complete line is not a valid entry, or entries are out of order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.entries = _recover(path)
+        self._file = path.open("ab")
+
+    def append(self, entry: JournalEntry) -> None:
+        """Write one whole line and sync it: what has been appended survives a crash."""
+        self._file.write(entry.to_line().encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.entries.append(entry)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_journal(path: Path) -> list[JournalEntry]:
+    """The complete entries of a journal, without touching the file."""
+    if not path.exists():
+        return []
+    return [_parse(path, number, line) for number, line in enumerate(path.read_bytes().split(b"\n")[:-1])]
+
+
+def _recover(path: Path) -> list[JournalEntry]:
+    entries = read_journal(path)
+    if path.exists():
+        content = path.read_bytes()
+        complete = content.rfind(b"\n") + 1
+        if complete < len(content):
+            with path.open("r+b") as file:
+                file.truncate(complete)
+    return entries
+
+
+def _parse(path: Path, number: int, line: bytes) -> JournalEntry:
+    try:
+        entry = JournalEntry.from_line(line.decode())
+        if entry.index != number:
+            raise ValueError(f"index {entry.index} where {number} belongs")
+    except (ValueError, RecursionError) as error:
+        raise StoreCorruptedError(
+            f"{path}, line {number + 1}, is damaged: {error}", "restore the file from a copy"
+        ) from error
+    return entry
+
+
+def _numbers(document: Mapping[str, Any]) -> dict[str, float]:
+    values = {str(name): float(value) for name, value in document.items()}
+    if not all(math.isfinite(value) for value in values.values()):
+        raise ValueError("an objective is not finite")
+    return values
+
+
+def _genome(document: Mapping[str, Any]) -> BitGenome | None:
+    if "bits" not in document:
+        return None
+    packed = np.frombuffer(base64.b64decode(document["bits"], validate=True), dtype=np.uint8)
+    genome = BitGenome(packed, int(document["length"]))
+    if genome.digest != document["genome"]:
+        raise ValueError("bits and digest of the genome disagree")
+    return genome

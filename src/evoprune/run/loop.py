@@ -1,0 +1,145 @@
+"""The search loop: ask, evaluate or replay, journal, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from evoprune.errors import ReplayMismatchError, RunError
+from evoprune.events import CandidateEvaluated, GenerationEnded, GenerationStarted, Listener
+from evoprune.execution.base import Executor, Job
+from evoprune.genome import BitGenome
+from evoprune.results import Cost, Evaluation, Status
+from evoprune.run.journal import Journal, JournalEntry
+from evoprune.search.base import Scored, Search
+from evoprune.search.pareto import mean_hamming_distance
+
+# More than any sum of violated bounds, finite because pymoo's comparisons are not made for infinities.
+FAILED_VIOLATION = 1e9
+
+CostsOf = Callable[[Evaluation], tuple[float, ...]]
+FitnessOf = Callable[[Evaluation], float]
+
+
+def run_search(
+    search: Search,
+    executor: Executor,
+    journal: Journal,
+    *,
+    generations: int,
+    fitness_of: FitnessOf,
+    costs_of: CostsOf,
+    objectives: int,
+    may_go_on: Callable[[int], bool],
+    notify: Listener,
+) -> None:
+    """Drive `search` through its generations, answering from the journal what it holds already.
+
+    Args:
+        search: Asked and told, a generation at a time.
+        executor: Evaluates what the journal doesn't hold.
+        journal: Read from its start, then appended to in the order asked.
+        generations: How many to evaluate.
+        fitness_of: The one number of an OK or infeasible evaluation.
+        costs_of: Its costs, lower is better.
+        objectives: How many costs there are.
+        may_go_on: Called with a generation's number before it begins.
+        notify: Told of every candidate and generation.
+
+    Raises:
+        ReplayMismatchError: The journal holds other genomes than the search asks for.
+        RunError: Not one candidate of a generation could be evaluated.
+    """
+    asked = 0
+    for generation in range(generations):
+        if not may_go_on(generation):
+            return
+        genomes = search.ask()
+        if not genomes:
+            return
+        notify(GenerationStarted(generation, generations, len(genomes)))
+        entries = list(_evaluated(genomes, asked, generation, executor, journal, fitness_of, notify))
+        asked += len(genomes)
+        _stop_if_all_failed(entries, generation)
+        search.tell(
+            [_scored(genome, entry, costs_of, objectives) for genome, entry in zip(genomes, entries, strict=True)]
+        )
+        notify(_summary(generation, entries, search))
+
+
+def _evaluated(
+    genomes: Sequence[BitGenome],
+    first: int,
+    generation: int,
+    executor: Executor,
+    journal: Journal,
+    fitness_of: FitnessOf,
+    notify: Listener,
+) -> Iterator[JournalEntry]:
+    """Entries for `genomes`, in order: replayed as far as the journal goes, then evaluated."""
+    known = journal.entries[first : first + len(genomes)]
+    for genome, entry in zip(genomes, known, strict=False):
+        if entry.evaluation.genome != genome.digest:
+            raise ReplayMismatchError(
+                f"evaluation {entry.index} of the journal is of genome {entry.evaluation.genome}, the search asks for {genome.digest}",
+                "the journal was edited, or written by other code; start a new run",
+            )
+        notify(CandidateEvaluated(entry.index, generation, entry.evaluation, entry.fitness, None, replayed=True))
+        yield entry
+    jobs = [Job(first + position, genome, rung=0) for position, genome in enumerate(genomes) if position >= len(known)]
+    for job in jobs:
+        executor.submit(job)
+    for evaluation, cost, job in _in_order(jobs, executor):
+        fitness = None if evaluation.status is Status.FAILED else _fitness(fitness_of, evaluation)
+        entry = JournalEntry(job.index, generation, job.genome, evaluation, fitness)
+        journal.append(entry)
+        notify(CandidateEvaluated(job.index, generation, evaluation, fitness, cost, replayed=False))
+        yield entry
+
+
+def _in_order(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Evaluation, Cost, Job]]:
+    """Outcomes in the order of submission, however they come in."""
+    early: dict[int, tuple[Evaluation, Cost, Job]] = {}
+    for job in jobs:
+        while job.index not in early:
+            outcome = executor.wait()
+            early[outcome.job.index] = (outcome.evaluation, outcome.cost, outcome.job)
+        yield early.pop(job.index)
+
+
+def _fitness(fitness_of: FitnessOf, evaluation: Evaluation) -> float | None:
+    # An infeasible candidate was not trained and may have no accuracy.
+    return fitness_of(evaluation) if "accuracy" in evaluation.objectives else None
+
+
+def _scored(genome: BitGenome, entry: JournalEntry, costs_of: CostsOf, objectives: int) -> Scored:
+    evaluation = entry.evaluation
+    if evaluation.status is Status.OK:
+        assert entry.fitness is not None
+        return Scored(genome, entry.fitness, costs_of(evaluation))
+    violation = FAILED_VIOLATION if evaluation.status is Status.FAILED else evaluation.violation
+    return Scored(genome, 0.0, (0.0,) * objectives, violation)
+
+
+def _stop_if_all_failed(entries: Sequence[JournalEntry], generation: int) -> None:
+    if all(entry.evaluation.status is Status.FAILED for entry in entries):
+        reasons = [entry.evaluation.reason for entry in entries]
+        common = max(dict.fromkeys(reasons), key=reasons.count)
+        raise RunError(f"all {len(entries)} candidates of generation {generation} failed, most often because {common}")
+
+
+def _summary(generation: int, entries: Sequence[JournalEntry], search: Search) -> GenerationEnded:
+    scored = [(entry.fitness, entry.evaluation) for entry in entries if entry.evaluation.status is Status.OK]
+    fitness = [value for value, _ in scored if value is not None]
+    best = max(scored, key=lambda one: one[0] or 0.0)[1].objectives if scored else {}
+    population = search.population
+    diversity = mean_hamming_distance(np.array([genome.bits for genome in population])) if len(population) > 1 else None
+    return GenerationEnded(
+        generation=generation,
+        best_fitness=max(fitness, default=None),
+        mean_fitness=float(np.mean(fitness)) if fitness else None,
+        best_accuracy=best.get("accuracy"),
+        best_macs=best.get("macs"),
+        diversity=diversity,
+    )

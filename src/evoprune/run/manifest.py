@@ -1,0 +1,56 @@
+"""What a run was begun with: versions, settings, fingerprints."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import evoprune
+
+FORMAT: Final = 1
+REPLAY_VERSIONS: Final = ("numpy", "pymoo", "torch")
+
+
+def new_manifest(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that begins now.
+
+    The clock is left out on purpose: same run, same manifest. `events.jsonl` has the times.
+    """
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "evoprune": evoprune.__version__,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in REPLAY_VERSIONS}},
+        "identity": dict(identity),
+    }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Settings and versions that would give another result, as `key: old there, new here`."""
+    problems = []
+    if old.get("format") != new["format"]:
+        problems.append(f"manifest format: {old.get('format')} there, {new['format']} here")
+    there, here = _flat(old.get("identity", {})), _flat(new["identity"])
+    problems += [
+        f"{key}: {there.get(key)} there, {here.get(key)} here"
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key) != here.get(key)
+    ]
+    versions = old.get("versions", {})
+    problems += [
+        f"{name}: {versions.get(name)} there, {new['versions'][name]} here"
+        for name in REPLAY_VERSIONS
+        if versions.get(name) != new["versions"][name]
+    ]
+    return problems
+
+
+def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(document, Mapping):
+        return {prefix: document}
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

@@ -1,0 +1,261 @@
+"""A whole run: data, baseline, space, search, final model, comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from evoprune.events import (
+    BatchHalved,
+    CandidateEvaluated,
+    Decision,
+    Event,
+    Listener,
+    RunEnded,
+    RunStarted,
+    SpaceAnalyzed,
+    broadcast,
+)
+from evoprune.execution.threads import torch_threads
+from evoprune.objectives.base import Subject
+from evoprune.objectives.fitness import WeightedFitness
+from evoprune.pruning.checked import analyze
+from evoprune.run.artifacts import save_artifact
+from evoprune.run.assemble import (
+    SCORING_BATCH,
+    CandidateWork,
+    build_encoding,
+    build_executor,
+    build_objectives,
+    build_search,
+    resolve_device,
+    resolve_workers,
+    searched_objectives,
+    to_device,
+)
+from evoprune.run.baseline import prepare_baseline
+from evoprune.run.config import Config
+from evoprune.run.event_log import EventLog
+from evoprune.run.files import read_json
+from evoprune.run.fingerprints import digest_of_model, digests_of_data
+from evoprune.run.finish import compare_latency, judge, report_on, retrain
+from evoprune.run.front import best_of, costs_of, front_document, front_of
+from evoprune.run.loop import run_search
+from evoprune.run.problem import Problem, ProblemSource
+from evoprune.run.stopwatch import cpu_seconds, stage
+from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, EVENTS, RunStore
+from evoprune.seeding import SeedTree
+from evoprune.space.base import Encoding
+from evoprune.space.pruning_space import PruningSpace
+
+# Share of a time budget kept back for retraining and judging the best network.
+RESERVE: Final = 0.25
+
+
+def execute(
+    config: Config, source: ProblemSource, directory: Path, listeners: tuple[Listener, ...] = ()
+) -> Mapping[str, Any]:
+    """Run to the end, or go on where an earlier process stopped; a finished run is left as it is.
+
+    Args:
+        config: Complete configuration.
+        source: Model, task and example inputs.
+        directory: The run directory.
+        listeners: Told of everything that happens.
+
+    Returns:
+        The document of `comparison.json`.
+
+    Raises:
+        UsageError: Something the user gave can't be used; nothing of an earlier run was changed.
+        RunError: The run stopped and can be resumed.
+    """
+    with RunStore(directory, config.identity(), config.to_yaml()) as store:
+        if store.done:
+            return read_json(directory / COMPARISON)
+        with EventLog(directory / EVENTS) as log:
+            return _Run(config, source, store, broadcast([log, *listeners])).execute()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What the search and the final model start from.
+
+    Attributes:
+        problem: With the trained network, in eval mode on the device.
+        space: What may be pruned.
+        encoding: From genomes to plans.
+        baseline: The dense network's value of each objective, on select where it depends on data.
+        device: Where the work is done.
+    """
+
+    problem: Problem
+    space: PruningSpace
+    encoding: Encoding
+    baseline: Mapping[str, float]
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class _Run:
+    config: Config
+    source: ProblemSource
+    store: RunStore
+    notify: Listener
+
+    def execute(self) -> Mapping[str, Any]:
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        directory = str(self.store.directory)
+        self.notify(RunStarted(directory, len(self.store.journal.entries)))
+        prepared = self._prepare()
+        self._search(prepared)
+        comparison = self._finish(prepared)
+        self.store.remember("status", "done")
+        self.notify(RunEnded(directory, time.perf_counter() - wall, cpu_seconds() - cpu))
+        return comparison
+
+    def _prepare(self) -> _Prepared:
+        config, store = self.config, self.store
+        device = resolve_device(config.execution.device)
+        with stage("data", self.notify):
+            problem = self.source.load(self.notify)
+            data = digests_of_data(problem.task)
+            store.pin("data", data)
+            store.pin("model", digest_of_model(problem.model))
+        with stage("baseline", self.notify):
+            model = prepare_baseline(problem, config, store, data=data, device=device, notify=self.notify).eval()
+        problem = replace(problem, model=model, example_inputs=to_device(problem.example_inputs, device))
+        with stage("analysis", self.notify):
+            space = analyze(model, problem.example_inputs)
+            store.pin("space", space.fingerprint)
+            encoding = build_encoding(config, space)
+            self.notify(SpaceAnalyzed(encoding.length, len(encoding.segments), len(space.frozen)))
+            subject = Subject(
+                model, problem.example_inputs, problem.task.select, problem.task.metric, device, SCORING_BATCH
+            )
+            with torch_threads(config.execution.candidate_threads):
+                baseline = {one.name: one.measure(subject) for one in build_objectives(config)}
+        return _Prepared(problem, space, encoding, baseline, device)
+
+    def _search(self, prepared: _Prepared) -> None:
+        config = self.config
+        workers = resolve_workers(config, prepared.device)
+        work = CandidateWork(
+            config,
+            self.source,
+            (self.store.directory / BASELINE).resolve(),
+            prepared.space,
+            prepared.baseline,
+            str(prepared.device),
+        )
+        objectives = searched_objectives(config)
+        fitness = WeightedFitness(config.fitness.w_acc, config.fitness.w_macs, prepared.baseline["macs"])
+        notify = _noticing_small_batches(config.training.batch_size, self.notify)
+        # The stage ends after the executor is closed, so that the CPU time of worker processes counts.
+        with (
+            stage("search", self.notify, f"{workers} candidates at a time"),
+            closing(build_executor(config, work, workers, notify)) as executor,
+        ):
+            run_search(
+                build_search(config, prepared.encoding, SeedTree(config.run.seed)),
+                executor,
+                self.store.journal,
+                generations=config.ga.num_generations,
+                fitness_of=lambda evaluation: fitness(evaluation.objectives),
+                costs_of=lambda evaluation: costs_of(evaluation, objectives),
+                objectives=len(objectives),
+                may_go_on=TimeBudget(config.run.time_budget, self.store, self.notify),
+                notify=notify,
+            )
+
+    def _finish(self, prepared: _Prepared) -> Mapping[str, Any]:
+        config, problem, device = self.config, prepared.problem, prepared.device
+        entries = self.store.journal.entries
+        best = best_of(entries)
+        assert best.genome is not None
+        plan = prepared.encoding.decode(best.genome)
+        with stage("retrain", self.notify, f"candidate {best.index} at {best.evaluation.objectives['macs']:,.0f} MACs"):
+            model = retrain(problem, plan, best.evaluation.genome, config, device, self.notify)
+        with stage("report", self.notify):
+            latency = compare_latency({"baseline": problem.model, "pruned": model}, problem, config, device)
+            finished = {
+                name: report_on(
+                    network,
+                    problem,
+                    accuracy=judge(network, problem.task.test, problem, config, device),
+                    select_accuracy=select_accuracy,
+                    latency_ms=latency[name],
+                )
+                for name, network, select_accuracy in (
+                    ("baseline", problem.model, prepared.baseline["accuracy"]),
+                    ("pruned", model, best.evaluation.objectives["accuracy"]),
+                )
+            }
+            self.store.remember("test_set_reads", len(finished))
+            save_artifact(
+                self.store.directory / ARTIFACT, model, plan, factory=self._factory(problem), task=problem.task
+            )
+            comparison = {
+                "baseline": finished["baseline"].to_json(),
+                "pruned": {"genome": best.evaluation.genome, **finished["pruned"].to_json()},
+                "front": front_document(front_of(entries, searched_objectives(config))),
+            }
+            self.store.write_json(COMPARISON, comparison)
+        return comparison
+
+    def _factory(self, problem: Problem) -> str | None:
+        if problem.factory is None:
+            self.notify(
+                Decision(
+                    "artifact", "the network's class needs arguments; load it with evoprune.load(..., factory=...)"
+                )
+            )
+        return problem.factory
+
+
+class TimeBudget:
+    """Decides before each generation whether the search may go on; the decision is kept, so that a resume repeats it.
+
+    Args:
+        seconds: For the whole run; a share of it is kept back for the final model. None: no limit.
+        store: Keeps the decision.
+        notify: Told of it.
+    """
+
+    def __init__(self, seconds: float | None, store: RunStore, notify: Listener) -> None:
+        self._seconds = seconds
+        self._store = store
+        self._notify = notify
+        self._started = time.monotonic()
+
+    def __call__(self, generation: int) -> bool:
+        """Whether `generation` may begin; the first one always may."""
+        decided = self._store.recall("stopped_before_generation")
+        if decided is not None:
+            return generation < int(decided)
+        elapsed = time.monotonic() - self._started
+        if generation == 0 or self._seconds is None or elapsed < (1 - RESERVE) * self._seconds:
+            return True
+        self._store.remember("stopped_before_generation", generation)
+        self._notify(Decision("time budget", f"the search stops before generation {generation}"))
+        return False
+
+
+def _noticing_small_batches(batch_size: int, notify: Listener) -> Listener:
+    """Say once when a worker, wherever it is, had to train with smaller batches."""
+    smallest = batch_size
+
+    def watch(event: Event) -> None:
+        nonlocal smallest
+        if isinstance(event, CandidateEvaluated) and event.cost is not None and 0 < event.cost.micro_batch < smallest:
+            smallest = event.cost.micro_batch
+            notify(BatchHalved("fine-tuning candidates", smallest))
+        notify(event)
+
+    return watch
