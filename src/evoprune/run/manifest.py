@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
-import evoprune
+from evoprune import __version__
 
 FORMAT: Final = 1
 REPLAY_VERSIONS: Final = ("numpy", "pymoo", "torch")
@@ -21,7 +21,7 @@ def new_manifest(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "status": "running",
-        "evoprune": evoprune.__version__,
+        "evoprune": __version__,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in REPLAY_VERSIONS}},
         "identity": dict(identity),
     }
