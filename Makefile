@@ -34,7 +34,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --default-pip >/dev/null 2>&1 \
 	  || $(PYTHON) -m pip --python $(BIN)/python install -qq pip
 	@echo "Installing evoprune into $(VENV): a few minutes the first time (log: $(VENV)/install.log)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --log $(VENV)/install.log $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.failed; { PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+	  --log $(VENV)/install.log $(PIP_ARGS) -c constraints.txt -e '.[dev]' 2>&1 || touch $(VENV)/.failed; } \
+	  | sed -nE '/(Downloading|Using cached) .*[0-9] MB\)/p; /^ *(ERROR|error):/p'
+	@test ! -e $(VENV)/.failed || { echo "make: the installation failed, see $(VENV)/install.log" >&2; exit 1; }
 	@touch $@
 
 demo: install ## Train, prune and compare the MNIST CNN, in runs/demo
