@@ -1,0 +1,244 @@
+"""What every `Executor` has to keep: subclass a suite, give the fixture `make_executor`, and pytest does the rest.
+
+class TestMine(ProcessExecutorSuite):
+    @pytest.fixture
+    def make_executor(self):
+        return MyExecutor
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pytest
+import torch
+
+from evoprune.errors import RunError, UsageError
+from evoprune.events import Event, Listener, WorkerDied, ignore
+from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outcome
+from evoprune.genome import BitGenome
+from evoprune.results import Cost, Evaluation, Status
+
+PATIENCE_S: Final = 60.0
+KILLER: Final = 1
+"""Index of the job that misbehaves, where one does."""
+
+
+class ExecutorFactory(Protocol):
+    """The signature that names under `execution.executor` stand for."""
+
+    def __call__(self, factory: JobFactory, *, workers: int, threads: int, notify: Listener) -> Executor:
+        """An executor that has not been given a job yet."""
+
+
+def job(index: int) -> Job:
+    """A job with a genome of its own."""
+    return Job(index, BitGenome.from_bits(np.array([index >> shift & 1 for shift in range(8)], dtype=np.bool_)), rung=0)
+
+
+def outcomes(executor: Executor, count: int) -> dict[int, Outcome]:
+    """Submit `count` jobs, wait for as many outcomes, and return them by index."""
+    for index in range(count):
+        executor.submit(job(index))
+    received = [executor.wait() for _ in range(count)]
+    return {outcome.job.index: outcome for outcome in received}
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """A picklable factory: job functions that call `work` with a folder that all processes see."""
+
+    work: Callable[[Path, Job], Outcome]
+    folder: Path
+
+    def __call__(self) -> JobFunction:
+        """The job function."""
+        return partial(self.work, self.folder)
+
+
+def describe_worker(folder: Path, job: Job) -> Outcome:
+    """A job whose objectives say where it ran."""
+    del folder
+    values = {"index": float(job.index), "threads": float(torch.get_num_threads())}
+    if "OMP_NUM_THREADS" in os.environ:
+        values["omp"] = float(os.environ["OMP_NUM_THREADS"])
+    evaluation = Evaluation(job.genome.digest, job.rung, Status.OK, values)
+    return Outcome(job, evaluation, Cost(wall_s=0.0, cpu_s=0.0, worker=os.getpid()))
+
+
+def raise_an_error(folder: Path, job: Job) -> Outcome:
+    """A job that finds something for the user to fix, or something that stops the run."""
+    del folder
+    if job.index == 0:
+        raise UsageError("the data is missing", "fetch it")
+    raise RunError("no memory is left")
+
+
+def kill_the_worker(folder: Path, job: Job) -> Outcome:
+    """One job of several always kills its worker."""
+    if job.index == KILLER:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return describe_worker(folder, job)
+
+
+def kill_the_first_worker(folder: Path, job: Job) -> Outcome:
+    """One job of several kills its worker the first time it runs."""
+    mark = folder / "killed"
+    if job.index == KILLER and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return describe_worker(folder, job)
+
+
+def never_end(folder: Path, job: Job) -> Outcome:
+    """A job that leaves its process id in the folder and takes longer than anyone waits."""
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(10 * PATIENCE_S)
+    return describe_worker(folder, job)
+
+
+@dataclass
+class Deaths:
+    """A listener that remembers which workers died."""
+
+    seen: list[WorkerDied] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """Keep the event if it is a death."""
+        if isinstance(event, WorkerDied):
+            self.seen.append(event)
+
+
+class ExecutorSuite:
+    """For every executor."""
+
+    @pytest.fixture
+    def make_executor(self) -> ExecutorFactory:
+        """Overridden: the executor's class, or a function of the same signature."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def opened(self, make_executor: ExecutorFactory, tmp_path: Path) -> Iterator[Callable[..., Executor]]:
+        """A function that opens executors, which are closed after the test."""
+        executors: list[Executor] = []
+
+        def open_one(work: Callable[[Path, Job], Outcome], **options: Any) -> Executor:
+            settings = {"workers": 1, "threads": 1, "notify": ignore, **options}
+            executors.append(make_executor(Jobs(work, tmp_path), **settings))
+            return executors[-1]
+
+        yield open_one
+        for executor in executors:
+            executor.close()
+
+    def test_every_job_comes_back_once_when_there_are_more_than_slots(self, opened: Callable[..., Executor]) -> None:
+        """Jobs are neither lost nor doubled, and outcomes keep to their jobs."""
+        executor = opened(describe_worker, workers=2)
+        received = outcomes(executor, executor.slots + 5)
+        assert {index: one.job for index, one in received.items()} == {index: job(index) for index in received}
+        assert [received[index].evaluation.objectives["index"] for index in sorted(received)] == list(
+            range(len(received))
+        )
+        with pytest.raises(LookupError):
+            executor.wait()
+
+    def test_error_of_the_job_function_is_raised_when_waited_for(self, opened: Callable[..., Executor]) -> None:
+        """Message and hint arrive as they were, and the executor goes on."""
+        executor = opened(raise_an_error)
+        executor.submit(job(0))
+        with pytest.raises(UsageError) as caught:
+            executor.wait()
+        assert (caught.value.message, caught.value.hint) == ("the data is missing", "fetch it")
+        executor.submit(job(1))
+        with pytest.raises(RunError, match="no memory is left"):
+            executor.wait()
+
+    def test_threads_are_as_asked_when_a_job_runs(self, opened: Callable[..., Executor]) -> None:
+        """Sums depend on the number of threads; the caller's own number stays."""
+        before = torch.get_num_threads()
+        received = outcomes(opened(describe_worker, threads=before + 2), 2)
+        assert {one.evaluation.objectives["threads"] for one in received.values()} == {before + 2}
+        assert torch.get_num_threads() == before
+
+    def test_wait_raises_when_nothing_was_submitted(self, opened: Callable[..., Executor]) -> None:
+        """Waiting for nothing is an error, not a hang."""
+        with pytest.raises(LookupError):
+            opened(describe_worker).wait()
+
+    def test_close_drops_the_queue_when_called_twice(self, opened: Callable[..., Executor]) -> None:
+        """Closing forgets what was queued, and closing again is harmless."""
+        executor = opened(describe_worker)
+        executor.submit(job(0))
+        executor.close()
+        executor.close()
+        with pytest.raises(LookupError):
+            executor.wait()
+
+
+class ProcessExecutorSuite(ExecutorSuite):
+    """For executors that evaluate in processes of their own on this machine."""
+
+    def test_killer_is_quarantined_when_it_kills_again(self, opened: Callable[..., Executor]) -> None:
+        """One retry, then FAILED; the other candidates never notice."""
+        deaths = Deaths()
+        received = outcomes(opened(kill_the_worker, notify=deaths), 4)
+        assert {index: one.evaluation.status for index, one in received.items()} == {
+            0: Status.OK, KILLER: Status.FAILED, 2: Status.OK, 3: Status.OK,
+        }  # fmt: skip
+        assert [death.retried for death in deaths.seen] == [True, False]
+        assert {death.genome for death in deaths.seen} == {job(KILLER).genome.digest}
+        assert "killed its worker" in received[KILLER].evaluation.reason
+
+    def test_candidate_is_evaluated_as_ever_when_its_worker_dies_once(self, opened: Callable[..., Executor]) -> None:
+        """The retry gives what an undisturbed evaluation gives, and is told of once."""
+        deaths = Deaths()
+        received = outcomes(opened(kill_the_first_worker, notify=deaths), 3)
+        assert {one.evaluation.status for one in received.values()} == {Status.OK}
+        assert received[KILLER].evaluation.objectives["index"] == KILLER
+        assert {index: one.cost.retries for index, one in received.items()} == {0: 0, KILLER: 1, 2: 0}
+        assert [death.retried for death in deaths.seen] == [True]
+
+    def test_new_process_knows_its_threads_before_torch_is_imported(self, opened: Callable[..., Executor]) -> None:
+        """The environment is set for the workers alone."""
+        before = os.environ.get("OMP_NUM_THREADS")
+        received = outcomes(opened(describe_worker, threads=3), 1)
+        assert received[0].evaluation.objectives["omp"] == 3
+        assert received[0].cost.worker != os.getpid()
+        assert os.environ.get("OMP_NUM_THREADS") == before
+
+    def test_close_ends_the_processes_when_jobs_run_and_wait(
+        self, make_executor: ExecutorFactory, tmp_path: Path
+    ) -> None:
+        """No process outlives the executor, whatever it is doing."""
+        with closing(make_executor(Jobs(never_end, tmp_path), workers=2, threads=1, notify=ignore)) as executor:
+            for index in range(5):
+                executor.submit(job(index))
+            running = _wait_for_processes(tmp_path, executor.slots)
+            started = time.monotonic()
+        assert time.monotonic() - started < PATIENCE_S
+        assert [pid for pid in running if _is_alive(pid)] == []
+
+
+def _wait_for_processes(folder: Path, count: int) -> list[int]:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found := [int(mark.stem) for mark in folder.glob("*.pid")]) < count:
+        assert time.monotonic() < deadline, f"only {len(found)} of {count} jobs have begun"
+        time.sleep(0.02)
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
