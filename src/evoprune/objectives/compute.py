@@ -63,7 +63,7 @@ class Meter(WatchingMode):
     """
 
     def __init__(self, ignored: set[int]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.flops = 0
         self.peak_bytes = 0
         self._ignored = ignored

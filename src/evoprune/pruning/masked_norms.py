@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -33,6 +34,30 @@ class KeptNorms(TorchFunctionMode):
         if normalise is None:
             return func(*args, **kwargs)
         return normalise(self._kept, func, args, kwargs)
+
+
+class KeptForward:
+    """The forward of a model's own RMS normalisation, applied to the kept part of the last dimension.
+
+    Args:
+        module: The normalisation, with `weight` as its one parameter.
+        kept: Kept indices.
+    """
+
+    def __init__(self, module: nn.Module, kept: Indices) -> None:
+        self._module, self._kept = module, kept
+
+    def __call__(self, source: Tensor) -> Tensor:
+        """[..., size] -> [..., size], zero where nothing is kept."""
+        weight = self._module.get_parameter("weight")
+        index = torch.as_tensor(self._kept, device=weight.device)
+        own = vars(self._module).pop("forward")
+        try:
+            part = {"weight": weight.index_select(0, index)}
+            result: Tensor = functional_call(self._module, part, (source.index_select(-1, index),))
+        finally:
+            vars(self._module)["forward"] = own
+        return torch.zeros_like(source, dtype=result.dtype).index_copy(-1, index, result)
 
 
 def _last_dim(kept: Mapping[int, Indices], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

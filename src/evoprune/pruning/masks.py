@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.plan import Indices, PruningPlan
-from evoprune.pruning.masked_norms import KeptNorms
-from evoprune.pruning.structured import _derived_tensors, check_fits
+from evoprune.pruning.masked_norms import KeptForward, KeptNorms
+from evoprune.pruning.structured import check_fits, derived_tensors
 from evoprune.space.calling import named_tensors
 from evoprune.space.pruning_space import Axis
+from evoprune.space.rules.modules import is_rms_norm
 
 
 def mask(model: nn.Module, plan: PruningPlan) -> nn.Module:
@@ -31,7 +32,7 @@ def mask(model: nn.Module, plan: PruningPlan) -> nn.Module:
 def masked_copy(model: nn.Module, plan: PruningPlan, only: Collection[Axis] | None) -> nn.Module:
     """As `mask`, but zeroing just the axes in `only` where that is given."""
     check_fits(model, plan)
-    masked = copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in _derived_tensors(model)})
+    masked = copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in derived_tensors(model)})
     tensors = named_tensors(masked)
     for name, dimensions in plan.kept.items():
         for dim, indices in dimensions.items():
@@ -54,17 +55,25 @@ def _clear(tensor: Tensor, dim: int, kept: Indices, value: float) -> None:
 
 
 def _normalise_kept_only(model: nn.Module, norms: dict[str, Indices]) -> None:
-    if not norms or not any(isinstance(module, _MIXING) for module in model.modules()):
+    if not norms:
+        return
+    names = {id(tensor): name for name, tensor in named_tensors(model).items()}
+    for module in model.modules():
+        if is_rms_norm(module) and not isinstance(module, nn.RMSNorm):
+            kept = norms.get(names.get(id(module.weight), ""))
+            if kept is not None:
+                vars(module)["forward"] = KeptForward(module, kept)
+    if not any(isinstance(module, _MIXING) for module in model.modules()):
         return
     active: list[KeptNorms] = []
 
     def enter(module: nn.Module, _: Any, __: Any) -> None:
         tensors = named_tensors(module)
         active.append(KeptNorms({id(tensors[name]): kept for name, kept in norms.items()}))
-        active[-1].__enter__()  # type: ignore[no-untyped-call]
+        active[-1].__enter__()
 
     def leave(_: nn.Module, __: Any, ___: Any) -> None:
-        active.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        active.pop().__exit__(None, None, None)
 
     model.register_forward_pre_hook(enter, with_kwargs=True)
     model.register_forward_hook(leave, always_call=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from evoprune.errors import InvalidPlanError
 from evoprune.plan import AttributeValue, Indices, PruningPlan
+from evoprune.pruning.slim_attention import SlimMultiheadAttention
 from evoprune.space.calling import named_tensors
 from evoprune.space.fingerprint import fingerprint
 
@@ -33,7 +34,7 @@ def prune(model: nn.Module, plan: PruningPlan) -> nn.Module:
     memo: dict[int, Any] = {}
     for name, tensor in tensors.items():
         memo[id(tensor)] = cut(tensor, plan.kept.get(name, {}))
-    for tensor in _derived_tensors(model):
+    for tensor in derived_tensors(model):
         memo.setdefault(id(tensor), tensor.detach().clone())
     smaller = copy.deepcopy(model, memo)
     _set_attributes(smaller, plan.attributes)
@@ -100,7 +101,7 @@ def _select(tensor: Tensor, kept: Mapping[int, Indices]) -> Tensor:
     return result
 
 
-def _derived_tensors(model: nn.Module) -> list[Tensor]:
+def derived_tensors(model: nn.Module) -> list[Tensor]:
     """Tensors kept in plain attributes that are results of a computation, which `deepcopy` refuses to copy."""
     return [
         value
@@ -115,3 +116,13 @@ def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Attr
         module = model.get_submodule(path)
         for name, value in values.items():
             setattr(module, name, value)
+        if type(module) is nn.MultiheadAttention:
+            module.__class__ = SlimMultiheadAttention
+            module._qkv_same_embed_dim = False  # keeps `nn.TransformerEncoderLayer` from its fused kernel
+            _without_nested_tensors(model)
+
+
+def _without_nested_tensors(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            module.enable_nested_tensor = module.use_nested_tensor = False

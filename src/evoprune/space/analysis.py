@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from evoprune.space.attributes import attribute_rules
+from evoprune.space.attributes import attribute_rules, split_rules
 from evoprune.space.coupling import couple
 from evoprune.space.fingerprint import fingerprint
 from evoprune.space.labels import Couplings
@@ -28,18 +28,34 @@ def trace_space(model: nn.Module, example_inputs: Any, exclude: Sequence[str] = 
     Raises:
         UnsupportedModelError: The model can't run on the inputs.
     """
-    couplings = trace(model, example_inputs)
+    return traced(model, example_inputs, exclude)[0]
+
+
+def traced(
+    model: nn.Module, example_inputs: Any, exclude: Sequence[str] = (), readings: Mapping[str, int] | None = None
+) -> tuple[PruningSpace, dict[str, tuple[str, ...]]]:
+    """As `trace_space`, with the modules that split each group's dimension into several.
+
+    Args:
+        model: As for `trace_space`.
+        example_inputs: As for `trace_space`.
+        exclude: As for `trace_space`.
+        readings: `{module: which of the dimensions that it splits one into may be cut}`, counted from the end as -1, -2, ...; the
+            innermost where nothing is said.
+    """
+    couplings = trace(model, example_inputs, readings or {})
     _exclude(couplings, exclude)
     coupled = couple(couplings)
-    return PruningSpace(
+    space = PruningSpace(
         coupled.groups,
         coupled.frozen,
         fingerprint(model),
         coupled.axis_sizes,
-        attribute_rules(model),
+        (*attribute_rules(model), *split_rules(model, couplings)),
         coupled.single_sided,
         coupled.consumers,
     )
+    return space, coupled.splits
 
 
 def _exclude(couplings: Couplings, patterns: Sequence[str]) -> None:

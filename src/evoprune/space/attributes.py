@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from evoprune.space.labels import Couplings
 from evoprune.space.pruning_space import AttributeRule
 
 Found = Iterator[tuple[str, str, int, int, int, bool]]
@@ -25,6 +26,34 @@ def attribute_rules(model: nn.Module) -> tuple[AttributeRule, ...]:
                     rules.append(AttributeRule(path, attribute, (name, dim), factor, divisor, as_tuple))
                 break
     return tuple(rules)
+
+
+HEAD_COUNTS = {"num_heads", "n_heads", "nhead", "n_head", "heads", "num_attention_heads", "h"}
+"""Attributes in which attention modules keep the number of their heads; add the names that yours use."""
+
+HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_attn"}
+"""Attributes in which they keep the width of all heads together."""
+
+
+def split_rules(model: nn.Module, couplings: Couplings) -> tuple[AttributeRule, ...]:
+    """Rules for the head counts of modules that split a dimension into heads and cut whole heads."""
+    rules: dict[tuple[str, str], AttributeRule] = {}
+    blocks = list(couplings.blocks.values())
+    for split in couplings.splits:
+        module = model.get_submodule(split.module)
+        block = next((b for b in blocks if b.start <= split.atoms[0] < b.start + b.size), None)
+        if block is None or isinstance(module, nn.MultiheadAttention):
+            continue
+        axis = (block.tensor, block.dim)
+        for name, value in vars(module).items():
+            counts_heads = name in HEAD_COUNTS and value == split.kept_as_one
+            if (counts_heads or name in HEAD_WIDTHS) and _divides(value, block.size):
+                rules[split.module, name] = AttributeRule(split.module, name, axis, 1, block.size // value)
+    return tuple(rules.values())
+
+
+def _divides(value: object, size: int) -> bool:
+    return isinstance(value, int) and value > 0 and size % value == 0
 
 
 def _conv(module: _ConvNd) -> Found:
@@ -71,6 +100,22 @@ def _prelu(_: nn.PReLU) -> Found:
     yield "num_parameters", "weight", 0, 1, 1, False
 
 
+def _recurrent(_: nn.RNNBase) -> Found:
+    yield "hidden_size", "weight_hh_l0", 1, 1, 1, False
+    yield "input_size", "weight_ih_l0", 1, 1, 1, False
+
+
+def _recurrent_cell(_: nn.RNNCellBase) -> Found:
+    yield "hidden_size", "weight_hh", 1, 1, 1, False
+    yield "input_size", "weight_ih", 1, 1, 1, False
+
+
+def _attention(module: nn.MultiheadAttention) -> Found:
+    for attribute in ("embed_dim", "kdim", "vdim"):
+        yield attribute, "in_proj_weight", 1, 1, 1, False
+    yield "num_heads", "in_proj_weight", 0, 1, 3 * module.head_dim, False
+
+
 _KINDS: tuple[tuple[type[nn.Module], Callable[..., Found]], ...] = (
     (_ConvNd, _conv),
     (nn.Linear, _linear),
@@ -80,4 +125,7 @@ _KINDS: tuple[tuple[type[nn.Module], Callable[..., Found]], ...] = (
     (nn.GroupNorm, _group_norm),
     (nn.Embedding, _embedding),
     (nn.PReLU, _prelu),
+    (nn.RNNBase, _recurrent),
+    (nn.RNNCellBase, _recurrent_cell),
+    (nn.MultiheadAttention, _attention),
 )

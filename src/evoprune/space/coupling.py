@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,8 @@ class Coupled:
     frozen: tuple[Frozen, ...]
     axis_sizes: dict[Axis, int]
     single_sided: frozenset[str]
-    consumers: frozenset[Axis] = field(default_factory=frozenset)
+    consumers: frozenset[Axis]
+    splits: dict[str, tuple[str, ...]]
 
 
 def couple(couplings: Couplings) -> Coupled:
@@ -53,15 +54,16 @@ def couple(couplings: Couplings) -> Coupled:
         group = _group(production, members, blocks, components, shared, start)
         groups.append(group)
         start = group.stop
-    named = _unique_names(groups, _notes(couplings, components))
+    named = _unique_names(groups)
     axes = {(member.tensor, member.dim) for group in named for member in group.members}
     sizes = {(block.tensor, block.dim): block.size for block in blocks if (block.tensor, block.dim) in axes}
     return Coupled(
         tuple(named),
-        _frozen(couplings.productions, components, couplings),
+        _frozen(couplings.productions, components),
         sizes,
         _single_sided(named, couplings, components),
         _consumers(couplings, blocks),
+        _splits(named, couplings, components),
     )
 
 
@@ -137,22 +139,13 @@ def _group(
     return Group(name, len(order), tuple(members), "", production.layer_type, start)
 
 
-def _notes(couplings: Couplings, components: Components) -> dict[int, str]:
-    notes: dict[int, str] = {}
-    for atoms, note in couplings.notes:
-        for component in np.unique(components.of[atoms[atoms != FIXED]]).tolist():
-            notes.setdefault(component, note)
-    return notes
-
-
-def _unique_names(groups: list[Group], notes: dict[int, str]) -> list[Group]:
-    del notes
+def _unique_names(groups: list[Group]) -> list[Group]:
     seen: dict[str, int] = {}
     named = []
     for group in groups:
         seen[group.name] = seen.get(group.name, 0) + 1
         name = group.name if seen[group.name] == 1 else f"{group.name}#{seen[group.name]}"
-        named.append(Group(name, group.size, group.members, _constraint(group), group.layer_type, group.start))
+        named.append(replace(group, name=name, constraint=_constraint(group)))
     return named
 
 
@@ -163,8 +156,7 @@ def _constraint(group: Group) -> str:
     return words if per_unit == 1 else f"{words}; a unit is {per_unit} positions of {first.tensor} at once"
 
 
-def _frozen(productions: list[Production], components: Components, couplings: Couplings) -> tuple[Frozen, ...]:
-    del couplings
+def _frozen(productions: list[Production], components: Components) -> tuple[Frozen, ...]:
     found: dict[str, str] = {}
     for production in productions:
         atoms = production.atoms[production.atoms != FIXED]
@@ -176,17 +168,28 @@ def _frozen(productions: list[Production], components: Components, couplings: Co
     return tuple(Frozen(name, reason) for name, reason in found.items())
 
 
+def _touched(group: Group, couplings: Couplings, components: Components) -> NDArray[np.int64]:
+    first = group.members[0]
+    return components.of[couplings.blocks[first.tensor, first.dim].start + first.index]
+
+
 def _single_sided(groups: list[Group], couplings: Couplings, components: Components) -> frozenset[str]:
     multiplied = np.zeros(len(components.free), dtype=np.bool_)
     for atoms in couplings.multiplied:
         multiplied[components.of[atoms]] = True
-    names = set()
+    return frozenset(group.name for group in groups if multiplied[_touched(group, couplings, components)].any())
+
+
+def _splits(groups: list[Group], couplings: Couplings, components: Components) -> dict[str, tuple[str, ...]]:
+    """`{group: modules that split its dimension}`."""
+    found: dict[str, tuple[str, ...]] = {}
     for group in groups:
-        first = group.members[0]
-        block = couplings.blocks[first.tensor, first.dim]
-        if multiplied[components.of[block.start + first.index]].any():
-            names.add(group.name)
-    return frozenset(names)
+        here = np.zeros(len(components.free), dtype=np.bool_)
+        here[_touched(group, couplings, components)] = True
+        modules = [split.module for split in couplings.splits if here[components.of[split.atoms]].any()]
+        if modules:
+            found[group.name] = tuple(dict.fromkeys(modules))
+    return found
 
 
 def _consumers(couplings: Couplings, blocks: list[Block]) -> frozenset[Axis]:

@@ -50,6 +50,21 @@ class Production:
     module: str
 
 
+@dataclass(frozen=True)
+class Split:
+    """A module spread one labelled dimension over several.
+
+    Attributes:
+        atoms: The label before.
+        module: Name of the module that did.
+        kept_as_one: Size of the dimension that stays prunable.
+    """
+
+    atoms: Vector
+    module: str
+    kept_as_one: int
+
+
 class Couplings:
     """Atoms with the ties, freezes and roles that a trace collects."""
 
@@ -61,7 +76,7 @@ class Couplings:
         self.consumed: list[Vector] = []
         self.multiplied: list[Vector] = []
         self.productions: list[Production] = []
-        self.notes: list[tuple[Vector, str]] = []
+        self.splits: list[Split] = []
 
     def block(self, tensor: str, dim: int, size: int) -> Vector:
         """The atoms of a dimension, new ones at the first call."""

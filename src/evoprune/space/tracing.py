@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,20 +15,27 @@ from evoprune.space.dispatching import WatchingMode
 from evoprune.space.labels import Couplings, Labels, Vector
 from evoprune.space.rules import rule_for
 from evoprune.space.rules.call import Call
+from evoprune.space.rules.modules import ModuleRule, module_rule
 
 
-def trace(model: nn.Module, example_inputs: Any) -> Couplings:
+def trace(model: nn.Module, example_inputs: Any, readings: Mapping[str, int]) -> Couplings:
     """The couplings of `model` on the path that `example_inputs` take; the model is untouched.
+
+    Args:
+        model: Any eager module.
+        example_inputs: A tensor, a tuple or list of arguments, or a dict of keyword arguments.
+        readings: `{module: which dimension of a split may be cut}`, from the end; -1 where nothing is said.
 
     Raises:
         UnsupportedModelError: The model can't run on these inputs.
     """
-    tracer = Tracer(model)
+    tracer = Tracer(model, readings)
     for tensor in tensors_in(example_inputs):
         tracer.put(tensor, {}, active=True)
-    with undisturbed(model), module_path(model, tracer.path), tracer:
+    with undisturbed(model), module_path(model, tracer.path), whole_modules(model, tracer), tracer:
         outputs = run_example(model, example_inputs)
     for tensor in tensors_in(outputs):
+        tracer.check_taint(tensor)
         for atoms in tracer.labels(tensor).dims.values():
             tracer.couplings.freeze(atoms, "reaches the model's output")
     return tracer.couplings
@@ -37,12 +44,15 @@ def trace(model: nn.Module, example_inputs: Any) -> Couplings:
 class Tracer(WatchingMode):
     """Follows every ATen operation and lets its rule label the results."""
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    def __init__(self, model: nn.Module, readings: Mapping[str, int]) -> None:
+        super().__init__()
         self.couplings = Couplings()
+        self.readings = readings
         self.path: list[str] = []
         self._names = {id(tensor): name for name, tensor in named_tensors(model).items()}
         self._table: Any = WeakTensorKeyDictionary()
+        self._taints: Any = WeakTensorKeyDictionary()
+        self._paused = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -50,16 +60,50 @@ class Tracer(WatchingMode):
         """Run the operation, then label its results."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
+        if not self._paused:
+            self.follow(func, rule_for(func), args, kwargs, result)
+        return result
+
+    def follow(
+        self, func: Any, rule: Callable[[Call], None], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Let `rule` label the results of a call if any operand has a label."""
         operands = list(tensors_in((args, kwargs)))
         labels = [self.labels(tensor) for tensor in operands]
+        for tensor in operands:
+            self.check_taint(tensor)
         call = Call(self, func, args, kwargs, result, operands, labels)
-        rule: Callable[[Call], None] = rule_for(func)
-        if any(label.dims for label in labels):
+        if isinstance(func, str) or any(label.dims for label in labels):
             rule(call)
         for tensor in tensors_in(result):
             if tensor not in self._table:
                 self.put(tensor, {}, active=call.active)
+
+    def run_whole(self, module: nn.Module, rule: ModuleRule, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Run a module without following its operations, then label its results by a rule for the module as a whole."""
+        if self._paused:
+            return forward(*args, **kwargs)
+        self._paused = True
+        try:
+            result = forward(*args, **kwargs)
+        finally:
+            self._paused = False
+        self.follow(f"{type(module).__name__}.forward", lambda call: rule(call, module), args, kwargs, result)
         return result
+
+    def is_named(self, tensor: Tensor) -> bool:
+        """Whether `tensor` is a parameter or buffer of the model."""
+        return id(tensor) in self._names
+
+    def taint(self, tensor: Tensor, atoms: Vector, reason: str) -> None:
+        """Freeze `atoms` as soon as anything reads `tensor`."""
+        self._taints[tensor] = (atoms, reason)
+
+    def check_taint(self, tensor: Tensor) -> None:
+        """Something reads `tensor`."""
+        found = self._taints.get(tensor)
+        if found is not None:
+            self.couplings.freeze(*found)
 
     def labels(self, tensor: Tensor) -> Labels:
         """What is known about `tensor`; parameters and buffers get their atoms at the first question."""
@@ -81,6 +125,30 @@ class Tracer(WatchingMode):
     def module(self) -> str:
         """Name of the module that is running; empty for the model itself."""
         return self.path[-1] if self.path else ""
+
+
+@contextmanager
+def whole_modules(model: nn.Module, tracer: Tracer) -> Iterator[None]:
+    """Have the modules with a rule of their own run as one operation, for as long as this lasts."""
+    changed: list[tuple[nn.Module, bool, Any]] = []
+    try:
+        for module in model.modules():
+            rule = module_rule(module)
+            if rule is not None:
+                changed.append((module, "forward" in vars(module), module.forward))
+                vars(module)["forward"] = _whole(tracer, module, rule)
+        yield
+    finally:
+        for module, own, forward in changed:
+            if own:
+                vars(module)["forward"] = forward
+            else:
+                vars(module).pop("forward", None)
+
+
+def _whole(tracer: Tracer, module: nn.Module, rule: ModuleRule) -> Callable[..., Any]:
+    forward = module.forward
+    return lambda *args, **kwargs: tracer.run_whole(module, rule, forward, args, kwargs)
 
 
 @contextmanager

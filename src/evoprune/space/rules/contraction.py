@@ -57,11 +57,9 @@ def _depthwise(call: Call, given: Vector | None, weight: Vector | None, groups: 
 def _grouped(call: Call, given: Vector | None, weight: Dims, groups: int, *, transposed: bool) -> Vector | None:
     """Every group gives up the same positions, of its input and of its output."""
     full, part = weight.get(0), weight.get(1)
-    note = f"one from each of the {groups} groups of {call.tracer.module}"
     tied: dict[int, Vector] = {}
     for key, atoms in ((0, full), (2, given)):
         if atoms is not None:
-            call.couplings.notes.append((atoms, note))
             tied[key] = call.couplings.tie_rows(
                 atoms.reshape(groups, -1), f"is grouped with fixed positions in {call.where}"
             )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evoprune.space.labels import Vector
+from evoprune.space.labels import Split, Vector
 from evoprune.space.rules.call import Call, Dims
 from evoprune.space.rules.registry import rule
 
@@ -80,9 +80,13 @@ def _moved(call: Call, operand: Tensor, dim: int, atoms: Vector, operation: Call
     plane = operation(torch.from_numpy(atoms).reshape(shape).expand(operand.shape))
     varying = [moved_dim for moved_dim in range(plane.dim()) if _varies(plane, moved_dim)]
     if not varying:
-        call.freeze(atoms, "is cut at a fixed position")
+        alone = bool((atoms == atoms[0]).all())
+        call.freeze(atoms, "is tied into one inseparable unit" if alone else "is cut at a fixed position")
         return {}
-    free = varying[-1]
+    reading = call.tracer.readings.get(call.tracer.module, -1)
+    free = varying[max(reading, -len(varying))]
+    if len(varying) > 1:
+        call.couplings.splits.append(Split(atoms, call.tracer.module, plane.shape[free]))
     return {free: _one_dimension(call, plane, free, varying)}
 
 
@@ -100,8 +104,4 @@ def _one_dimension(call: Call, plane: Tensor, free: int, varying: list[int]) -> 
     rows: Any = plane.movedim(free, -1).reshape(-1, plane.shape[free]).numpy()
     if len(rows) == 1:
         return np.ascontiguousarray(rows[0])
-    couplings = call.couplings
-    couplings.notes.append(
-        (rows[0], f"{len(rows)} positions at a time, one from each of {len(rows)} parts ({call.where})")
-    )
-    return couplings.tie_rows(rows, f"is split with fixed positions in {call.where}")
+    return call.couplings.tie_rows(rows, f"is split with fixed positions in {call.where}")

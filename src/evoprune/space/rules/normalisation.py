@@ -72,6 +72,5 @@ def _affine(call: Call, dims: Dims, dim: int, size: int) -> None:
 
 
 def _balanced(call: Call, atoms: Vector, groups: int) -> Vector:
-    call.couplings.notes.append((atoms, f"one from each of the {groups} groups of {call.tracer.module}"))
     row = call.couplings.tie_rows(atoms.reshape(groups, -1), f"is grouped with fixed positions in {call.where}")
     return np.tile(row, groups)

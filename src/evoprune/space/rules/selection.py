@@ -88,7 +88,6 @@ def _start(call: Call, size: int) -> int:
 
 
 def _alike(call: Call, rows: Vector) -> Vector:
-    call.couplings.notes.append((rows[0], f"the same from each of {len(rows)} parts ({call.where})"))
     return call.couplings.tie_rows(rows, f"is split with fixed positions in {call.where}")
 
 
