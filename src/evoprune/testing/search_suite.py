@@ -1,0 +1,178 @@
+"""Conformance suite for `Search`: what every search algorithm has to hold, as tests that an extension inherits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from evoprune.genome import BitGenome, Segment
+from evoprune.search.base import Scored, Search, SearchFactory, SearchSettings
+from evoprune.search.pareto import mean_hamming_distance
+
+Answer = Callable[[BitGenome], Scored]
+
+SETTINGS: Final = SearchSettings(
+    pop_size=12, mutation_rate=0.02, crossover_rate=0.9, tournament_size=2, elitism=2, initial_keep=(0.2, 0.9)
+)
+GROUPS: Final = (24, 24, 16)
+FAILED_VIOLATION: Final = 1e9
+
+
+class Groups:
+    """A `Representation` whose groups each keep at least one unit: an empty group gets its first one back.
+
+    Args:
+        sizes: Units of each group.
+    """
+
+    def __init__(self, *sizes: int) -> None:
+        starts = np.cumsum([0, *sizes])
+        self.length = int(starts[-1])
+        self.segments = tuple(Segment(f"group{number}", int(starts[number]), size) for number, size in enumerate(sizes))
+
+    def repair(self, genome: BitGenome) -> BitGenome:
+        """The genome, with a unit in each group."""
+        bits = genome.bits
+        empty = [one.start for one in self.segments if not bits[one.start : one.start + one.size].any()]
+        if not empty:
+            return genome
+        bits[empty] = True
+        return BitGenome.from_bits(bits)
+
+
+class SearchSuite(ABC):
+    """Inherit in a module that pytest collects, and name the search: every test below then runs on it.
+
+    Example:
+        class TestHillClimber(SearchSuite):
+            def factory(self):
+                return HillClimber
+
+    Attributes:
+        learns: Whether the search asks for other genomes when it is told other costs.
+        generations: Batches asked in most tests.
+        diversity: The least mean share of differing bits between two of a population, once nothing distinguishes good from bad.
+            Random individuals differ in about 0.4 of theirs; a population whose members share all but a bit or two stays below.
+    """
+
+    learns: bool = True
+    generations: int = 8
+    diversity: float = 0.1
+
+    @abstractmethod
+    def factory(self) -> SearchFactory:
+        """The search under test."""
+
+    def test_ask_gives_only_valid_genomes(self) -> None:
+        """Each is as long as the representation says, and needs no repair."""
+        groups = Groups(3, 2, 4)
+        asked = play(self._search(groups=groups), noisy, self.generations)
+        assert asked, "the first batch is empty"
+        assert all(genome.length == groups.length for genome in chain(*asked)), "a genome is of another length"
+        assert all(groups.repair(genome) == genome for genome in chain(*asked)), "a genome was not repaired"
+
+    def test_ask_never_gives_a_genome_twice(self) -> None:
+        """Neither in one batch nor in two."""
+        asked = list(chain(*play(self._search(), noisy, self.generations)))
+        assert len(asked) > SETTINGS.pop_size, "the search ends after its first batch"
+        assert len(set(asked)) == len(asked), "a genome was asked for twice"
+
+    def test_same_seed_gives_same_genomes_while_another_search_runs(self) -> None:
+        """Nothing is drawn from a generator that searches share, and the seed makes a difference."""
+        alone = play(self._search(seed=3), noisy, self.generations)
+        one, other = self._search(seed=3), self._search(seed=4)
+        beside: list[list[BitGenome]] = []
+        elsewhere: list[list[BitGenome]] = []
+        for _ in range(self.generations):
+            beside += play(one, noisy, 1)
+            elsewhere += play(other, noisy, 1)
+        assert beside == alone, "the genomes depend on more than seed and answers"
+        assert elsewhere != alone, "the seed makes no difference"
+
+    def test_told_costs_decide_what_is_asked_next(self) -> None:
+        """The same answers give the same genomes, other answers other genomes from the second batch on."""
+        first, again = (play(self._search(), noisy, self.generations) for _ in range(2))
+        turned = play(self._search(), opposite, self.generations)
+        assert first == again, "told the same, the search asks for something else: a run can't be resumed"
+        assert first[0] == turned[0], "the first batch depends on costs not yet told"
+        assert (first[1:] != turned[1:]) == self.learns, "costs are to make a difference exactly if the search learns"
+
+    def test_ask_is_empty_once_a_tiny_space_is_used_up(self) -> None:
+        """The search ends by itself, and stays ended."""
+        for sizes in ((1,), (3,), (2, 2)):
+            search = self._search(groups=Groups(*sizes))
+            asked = list(chain(*play(search, noisy, 2 ** (sum(sizes) + 1))))
+            assert 1 <= len(asked) == len(set(asked)), "a genome was asked for twice, or none at all"
+            assert not search.ask(), "the search goes on asking though there is nothing left"
+
+    def test_search_goes_on_when_no_candidate_is_feasible(self) -> None:
+        """Generations that break every bound or fail whole are answers like any other."""
+        for answer in (infeasible, failed):
+            asked = play(self._search(), answer, self.generations)
+            assert len(asked) == self.generations, "the search gave up"
+            assert len(set(chain(*asked))) == sum(map(len, asked)), "a genome was asked for twice"
+
+    def test_population_is_distinct_genomes_that_were_told(self) -> None:
+        """Empty at first; never one that nobody has evaluated."""
+        search = self._search()
+        assert len(search.population) == 0, "there is a population before anything was told"
+        asked = set(chain(*play(search, noisy, self.generations)))
+        assert 1 <= len(search.population) == len(set(search.population)), (
+            "an individual is there twice, or none at all"
+        )
+        assert asked.issuperset(search.population), "an individual was never evaluated"
+
+    def test_population_stays_diverse_where_nothing_is_to_be_gained(self) -> None:
+        """On a flat and on a noisy landscape there is no reason to become alike."""
+        for answer in (flat, noisy):
+            search = self._search()
+            play(search, answer, self.generations)
+            bits = np.array([genome.bits for genome in search.population])
+            distance = mean_hamming_distance(bits) if len(bits) > 1 else 0.0
+            assert distance >= self.diversity, f"individuals are nearly alike: mean distance {distance:.3f}"
+
+    def _search(self, *, groups: Groups | None = None, seed: int = 0) -> Search:
+        return self.factory()(groups or Groups(*GROUPS), SETTINGS, objectives=2, seed=seed)
+
+
+def play(search: Search, answer: Answer, generations: int) -> list[list[BitGenome]]:
+    """Ask and tell until the search is done or `generations` are over; the batches that were asked for."""
+    asked: list[list[BitGenome]] = []
+    for _ in range(generations):
+        genomes: Sequence[BitGenome] = search.ask()
+        if not genomes:
+            break
+        asked.append(list(genomes))
+        search.tell([answer(genome) for genome in genomes])
+    return asked
+
+
+def flat(genome: BitGenome) -> Scored:
+    """All genomes are worth the same."""
+    return Scored(genome, 0.5, (0.5, 0.5))
+
+
+def noisy(genome: BitGenome) -> Scored:
+    """Worth that says nothing of the bits, the same at every call."""
+    fitness, cost = (int(genome.digest[start : start + 8], 16) / 2**32 for start in (0, 8))
+    return Scored(genome, fitness, (1 - fitness, cost))
+
+
+def opposite(genome: BitGenome) -> Scored:
+    """What `noisy` says, turned round."""
+    scored = noisy(genome)
+    return Scored(genome, 1 - scored.fitness, (1 - scored.costs[0], 1 - scored.costs[1]))
+
+
+def infeasible(genome: BitGenome) -> Scored:
+    """A bound is broken, by more or less."""
+    return Scored(genome, 0.0, (0.0, 0.0), violation=0.1 + noisy(genome).fitness)
+
+
+def failed(genome: BitGenome) -> Scored:
+    """A candidate that could not be evaluated."""
+    return Scored(genome, 0.0, (0.0, 0.0), violation=FAILED_VIOLATION)
