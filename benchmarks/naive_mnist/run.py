@@ -1,0 +1,248 @@
+"""evoprune against a straightforward script for the same job, side by side in one run.
+
+    make bench            (or: python benchmarks/naive_mnist/run.py)
+
+Three comparisons, all starting from the same trained baseline, split and fitness weights, one thread for each candidate:
+
+1. the same population, generations and fine-tune epochs on both sides: CPU seconds of the search;
+2. the default recipe against the whole naive script: CPU seconds of the search, final accuracy and MACs, for several seeds;
+3. what evoprune adds to a candidate on top of a bare training loop over the same batches.
+
+Writes `results.json` and prints the table that the README shows. Takes about half an hour on one core.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+
+import evoprune
+from evoprune.api import recipe_source, resolve_recipe_config
+from evoprune.evaluation.evaluate import evaluate_candidate
+from evoprune.objectives.accuracy import score
+from evoprune.pruning.checked import analyze
+from evoprune.pruning.structured import prune
+from evoprune.caching import cache_directory
+from evoprune.run.assemble import SCORING_BATCH, CandidateWork
+from evoprune.run.config import Config
+from evoprune.run.journal import read_journal
+from evoprune.seeding import SeedTree
+
+HERE = Path(__file__).parent
+POPULATION, GENERATIONS, FINETUNE_EPOCHS = 10, 5, 1
+
+
+def main() -> None:
+    args = parse_arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    runs = [default_run(seed, args) for seed in range(args.seeds)]
+    naive = naive_run(args)
+    equal = equal_run(args)
+    results = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {cpu_name()}",
+        "torch": torch.__version__,
+        "evoprune": evoprune.__version__,
+        "command": " ".join(["python", "benchmarks/naive_mnist/run.py", *sys.argv[1:]]),
+        "naive": naive,
+        "equal_budget": equal,
+        "default_recipe": runs,
+        "overhead": overhead(args),
+    }
+    results["ratios"] = ratios(results)
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
+
+
+def default_run(seed: int, args: argparse.Namespace) -> dict:
+    """`evoprune run mnist-cnn --seed SEED`, as it comes."""
+    directory = args.out / f"default-{seed}"
+    evolve(["mnist-cnn", "--out", directory, "--seed", seed, *args.set])
+    return describe(directory, seed)
+
+
+def equal_run(args: argparse.Namespace) -> dict:
+    """evoprune with the naive script's population, generations and fine-tune epochs, in one process."""
+    directory = args.out / "equal"
+    settings = {
+        "data.checkpoint": args.out / "default-0/baseline/model.safetensors",
+        "ga.pop_size": POPULATION,
+        "ga.num_generations": GENERATIONS,
+        "ga.initial_keep": "[0.5,0.5]",
+        "ga.elitism": 1,
+        "training.finetune_epochs": FINETUNE_EPOCHS,
+        "training.finetune_steps": "null",
+        "fidelity.select_samples": "null",
+    }
+    flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    evolve(["mnist-cnn", "--out", directory, "--seed", 0, "--workers", 1, *flags, *args.set])
+    return describe(directory, 0)
+
+
+def evolve(arguments: list) -> None:
+    subprocess.run([sys.executable, "-m", "evoprune", "run", *map(str, arguments)], check=True)
+
+
+def describe(directory: Path, seed: int) -> dict:
+    """The figures of one run directory."""
+    comparison = json.loads((directory / "comparison.json").read_text())
+    events = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
+    stages = {event["stage"]: event for event in events if event["event"] == "StageEnded"}
+    costs = [event["cost"]["cpu_s"] for event in events if event["event"] == "CandidateEvaluated" and event["cost"]]
+    return {
+        "seed": seed,
+        "candidates": len(costs),
+        "median_candidate_cpu_s": statistics.median(costs),
+        "mean_macs": statistics.mean(
+            event["evaluation"]["objectives"]["macs"] for event in events if event["event"] == "CandidateEvaluated"
+        ),
+        "search_cpu_s": stages["search"]["cpu_s"],
+        "search_wall_s": stages["search"]["wall_s"],
+        **{
+            f"{name}_{key}": comparison[name][key] for name in ("baseline", "pruned") for key in ("accuracy", "macs", "params")
+        },
+    }
+
+
+def naive_run(args: argparse.Namespace) -> dict:
+    """The naive script, whole, from the baseline and with the split of the default recipe's seed 0."""
+    config = default_config()
+    settings = {
+        "data": cache_directory() / "mnist",
+        "baseline": args.out / "default-0/baseline/model.safetensors",
+        "split-seed": SeedTree(0).child("recipe", "mnist", "split").seed,
+        "seed": 0,
+        "population": POPULATION,
+        "generations": GENERATIONS,
+        "finetune-epochs": FINETUNE_EPOCHS,
+        "retrain-epochs": round(config.training.retrain_epochs),
+        "batch-size": config.training.batch_size,
+        "w-acc": config.fitness.w_acc,
+        "w-macs": config.fitness.w_macs,
+        "mutation-rate": config.ga.mutation_rate,
+        "crossover-rate": config.ga.crossover_rate,
+        "tournament-size": config.ga.tournament_size,
+        "out": args.out / "naive.json",
+    }
+    flags = [str(part) for key, value in settings.items() for part in (f"--{key}", value)]
+    if args.limit_naive:
+        flags += ["--limit-train", str(args.limit_naive)]
+    subprocess.run([sys.executable, str(HERE / "naive.py"), *flags], check=True)
+    document = json.loads((args.out / "naive.json").read_text())
+    return {
+        "seed": 0,
+        "candidates": len(document["candidates"]),
+        "median_candidate_cpu_s": document["median_candidate_cpu_s"],
+        "mean_macs": statistics.mean(candidate["macs"] for candidate in document["candidates"]),
+        "search_cpu_s": document["search_cpu_s"],
+        "search_wall_s": document["search_wall_s"],
+        "pruned_accuracy": document["final"]["test_accuracy"],
+        "pruned_macs": document["final"]["macs"],
+        "pruned_params": document["final"]["params"],
+    }
+
+
+def default_config() -> Config:
+    return resolve_recipe_config("mnist-cnn")
+
+
+def overhead(args: argparse.Namespace) -> dict:
+    """CPU seconds of `evaluate_candidate` over those of a bare loop that trains and scores the same networks, by turns."""
+    torch.set_num_threads(1)
+    config, directory = default_config(), args.out / "default-0"
+    source = recipe_source(config)
+    problem = source.load()
+    space = analyze(problem.model, problem.example_inputs)
+    work = CandidateWork(
+        config, source, directory / "baseline/model.safetensors", space, {"accuracy": 1.0, "macs": 1.0}, "cpu"
+    )
+    bench = work.workbench()
+    genomes = [entry.genome for entry in read_journal(directory / "evaluations.jsonl")[-args.overhead_candidates :]]
+    ratios = []
+    for genome in [genomes[0], *genomes]:
+        started = time.process_time()
+        evaluate_candidate(bench, genome)
+        whole = time.process_time() - started
+        ratios.append(whole / bare_candidate(bench, genome))
+    return {"candidates": len(genomes), "median_ratio": statistics.median(ratios[1:]), "max_ratio": max(ratios[1:])}
+
+
+def bare_candidate(bench, genome) -> float:
+    """CPU seconds of forward, backward and optimiser steps, and of scoring, with nothing around them."""
+    fidelity = bench.fidelities[0]
+    model = prune(bench.model, bench.encoding.decode(genome)).train()
+    batches = list(zip(range(fidelity.schedule.steps), train_batches(bench, fidelity.schedule.batch_size), strict=False))
+    select = list(bench.task.select.head(fidelity.select_samples).batches(SCORING_BATCH, device=bench.device))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=fidelity.schedule.lr)
+    started = time.process_time()
+    for _, (images, labels) in batches:
+        optimizer.zero_grad()
+        bench.task.loss(model(images), labels).backward()
+        optimizer.step()
+    model.eval()
+    with torch.inference_mode():
+        correct = sum((model(images).argmax(1) == labels).sum() for images, labels in select)
+    assert int(correct) > 0
+    return time.process_time() - started
+
+
+def train_batches(bench, batch_size):
+    return bench.task.train.batches(batch_size, device=bench.device, seed=0)
+
+
+def ratios(results: dict) -> dict:
+    naive, runs = results["naive"], results["default_recipe"]
+    return {
+        "equal_budget_search": naive["search_cpu_s"] / results["equal_budget"]["search_cpu_s"],
+        "equal_budget_candidate": naive["median_candidate_cpu_s"] / results["equal_budget"]["median_candidate_cpu_s"],
+        "default_search": [naive["search_cpu_s"] / run["search_cpu_s"] for run in runs],
+    }
+
+
+def table(results: dict) -> str:
+    naive, equal, runs = results["naive"], results["equal_budget"], results["default_recipe"]
+    rows = ["| run | candidates | CPU s per candidate (median) | CPU s, search | times less | final test accuracy | final MACs |"]
+    rows.append("|---|--:|--:|--:|--:|--:|--:|")
+    for label, run in [("naive script", naive), ("evoprune, same budget", equal)] + [
+        (f"evoprune, default recipe, seed {run['seed']}", run) for run in runs
+    ]:
+        rows.append(
+            f"| {label} | {run['candidates']} | {run['median_candidate_cpu_s']:.2f} | {run['search_cpu_s']:.0f} "
+            f"| {naive['search_cpu_s'] / run['search_cpu_s']:.1f} | {100 * run['pruned_accuracy']:.2f} % | {run['pruned_macs']:,} |"
+        )
+    engine = results["overhead"]
+    rows.append("")
+    rows.append(
+        f"Engine cost per candidate: {100 * (engine['median_ratio'] - 1):+.1f} % over the bare loop "
+        f"(median of {engine['candidates']} candidates)."
+    )
+    return "\n".join(rows)
+
+
+def cpu_name() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-naive-mnist"), help="an empty or new directory")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--overhead-candidates", type=int, default=20)
+    parser.add_argument("--limit-naive", type=int, default=0, help="let the naive script use so few images (smoke test)")
+    parser.add_argument("--set", nargs="*", default=[], help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
