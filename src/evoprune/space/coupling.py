@@ -54,12 +54,12 @@ def couple(couplings: Couplings) -> Coupled:
         group = _group(production, members, blocks, components, shared, start)
         groups.append(group)
         start = group.stop
-    named = _unique_names(groups)
+    named = _unique_names(_with_layers(groups, couplings, components))
     axes = {(member.tensor, member.dim) for group in named for member in group.members}
     sizes = {(block.tensor, block.dim): block.size for block in blocks if (block.tensor, block.dim) in axes}
     return Coupled(
         tuple(named),
-        _frozen(couplings.productions, components),
+        _frozen(couplings.productions, components, couplings.blind),
         sizes,
         _single_sided(named, couplings, components),
         _consumers(couplings, blocks),
@@ -139,6 +139,19 @@ def _group(
     return Group(name, len(order), tuple(members), "", production.layer_type, start)
 
 
+def _with_layers(groups: list[Group], couplings: Couplings, components: Components) -> list[Group]:
+    """`groups` with the names of all layers that produce their units."""
+    owner = np.full(len(components.free), -1, dtype=np.int64)
+    for number, group in enumerate(groups):
+        owner[_touched(group, couplings, components)] = number
+    layers: list[dict[str, None]] = [{} for _ in groups]
+    for production in couplings.productions:
+        for number in np.unique(owner[components.of[production.atoms]]).tolist():
+            if number >= 0 and production.module:
+                layers[number][production.module] = None
+    return [replace(group, layers=tuple(found)) for group, found in zip(groups, layers, strict=True)]
+
+
 def _unique_names(groups: list[Group]) -> list[Group]:
     seen: dict[str, int] = {}
     named = []
@@ -156,7 +169,7 @@ def _constraint(group: Group) -> str:
     return words if per_unit == 1 else f"{words}; a unit is {per_unit} positions of {first.tensor} at once"
 
 
-def _frozen(productions: list[Production], components: Components) -> tuple[Frozen, ...]:
+def _frozen(productions: list[Production], components: Components, blind: list[tuple[str, str]]) -> tuple[Frozen, ...]:
     found: dict[str, str] = {}
     for production in productions:
         atoms = production.atoms[production.atoms != FIXED]
@@ -165,6 +178,8 @@ def _frozen(productions: list[Production], components: Components) -> tuple[Froz
             reason = components.reasons.get(int(components.of[stuck[0]]), _UNREAD)
             part = "" if stuck.size == production.atoms.size else f"{stuck.size} of {production.atoms.size} channels: "
             found.setdefault(production.module or "the model itself", part + reason)
+    for module, reason in blind:
+        found.setdefault(module or "the model itself", reason)
     return tuple(Frozen(name, reason) for name, reason in found.items())
 
 

@@ -77,6 +77,7 @@ class Couplings:
         self.multiplied: list[Vector] = []
         self.productions: list[Production] = []
         self.splits: list[Split] = []
+        self.blind: list[tuple[str, str]] = []
 
     def block(self, tensor: str, dim: int, size: int) -> Vector:
         """The atoms of a dimension, new ones at the first call."""

@@ -46,6 +46,7 @@ class Group:
         constraint: What binds the units, in words.
         layer_type: Kind of that first layer: `conv`, `conv_transpose`, `linear`, `embedding`, ...
         start: Position of the first unit in a genome of the whole space.
+        layers: All layers whose outputs the units are.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Group:
     constraint: str
     layer_type: str
     start: int
+    layers: tuple[str, ...] = ()
 
     @property
     def stop(self) -> int:
@@ -209,7 +211,9 @@ class PruningSpace:
             if group.name not in gone:
                 groups.append(replace(group, start=start))
                 start += group.size
-        frozen = (*self.frozen, *(Frozen(g.name, reason) for g in self.groups if g.name in gone))
+        named = {item.name for item in self.frozen}
+        layers = [layer for group in self.groups if group.name in gone for layer in (group.layers or (group.name,))]
+        frozen = (*self.frozen, *(Frozen(layer, reason) for layer in dict.fromkeys(layers) if layer not in named))
         return replace(self, groups=tuple(groups), frozen=frozen)
 
     def _checked(self, bits: ArrayLike) -> NDArray[np.bool_]:

@@ -54,9 +54,10 @@ class ShuffleUnit(nn.Module):
         branch_in = width if down else half
         stride = 2 if down else 1
         self.down = down
-        self.left = nn.Sequential(
-            nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False), nn.BatchNorm2d(width), conv_norm(width, half, 1)
-        )  # fmt: skip
+        if down:
+            self.left = nn.Sequential(
+                nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False), nn.BatchNorm2d(width), conv_norm(width, half, 1)
+            )  # fmt: skip
         self.right = nn.Sequential(
             conv_norm(branch_in, half, 1),
             nn.Conv2d(half, half, 3, stride, 1, groups=half, bias=False), nn.BatchNorm2d(half),

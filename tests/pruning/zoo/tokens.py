@@ -160,3 +160,10 @@ class Tagger(nn.Module):
 
     def forward(self, ids):
         return self.out(self.fc(self.rnn(self.embed(ids))[0]).relu())
+
+
+def encoder():
+    layer = nn.TransformerEncoderLayer(12, 3, 20, batch_first=True, norm_first=True)
+    return nn.Sequential(
+        nn.Linear(12, 12), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(12, 2)
+    )

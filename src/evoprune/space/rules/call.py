@@ -131,10 +131,15 @@ class Call:
         self.couplings.tie(one, two, f"is matched with fixed positions in {self.where}")
         if one_active == two_active:
             self.couplings.multiplied.append(one)
+        if not one_active and not two_active and min(tensor.dim() for tensor in self.operands) == 1:
+            self.freeze(one, "is summed over, weight by weight,")
         consumed = two if one_active else one
         self.couplings.consumed.append(consumed)
 
     def produce(self, atoms: Vector | None, layer_type: str) -> None:
-        """A parameter gives the result a dimension of its own."""
-        if atoms is not None:
+        """A parameter gives the result a dimension of its own; without a label, the weight is one that can't be followed."""
+        if atoms is None:
+            reason = f"its weight is computed in a way evoprune can't follow, or has a single output, in {self.where}"
+            self.couplings.blind.append((self.tracer.module, reason))
+        else:
             self.couplings.productions.append(Production(atoms, layer_type, self.tracer.module))

@@ -49,6 +49,7 @@ def _depthwise(call: Call, given: Vector | None, weight: Vector | None, groups: 
     if given is None or weight is None:
         _freeze_present(call, given, weight)
         return None
+    call.produce(weight, "conv")
     spread = np.repeat(given, len(weight) // groups)
     call.couplings.tie(spread, weight, f"is filtered at fixed positions in {call.where}")
     return call.join([(weight, len(weight)), (spread, len(weight))])

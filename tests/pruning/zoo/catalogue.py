@@ -1,0 +1,55 @@
+"""Every model of the zoo by name, with inputs for it."""
+
+import torch
+from torch import nn
+
+from evoprune.rng import isolated_rng
+from tests.pruning.nets import randomise
+from tests.pruning.zoo import convnets, mobile, tokens
+
+
+def images(size):
+    return torch.randn(2, 3, size, size)
+
+
+def ids():
+    return torch.randint(0, 11, (2, 7))
+
+
+MODELS = {
+    "vgg": (convnets.Vgg, lambda: images(16)),
+    "resnet-pad": (lambda: convnets.CifarResNet(3, 4), lambda: images(16)),
+    "resnet-projection": (lambda: convnets.CifarResNet(3, 4, projection=True), lambda: images(16)),
+    "resnet56": (lambda: convnets.CifarResNet(9, 4), lambda: images(8)),
+    "resnet-bottleneck": (convnets.bottleneck_resnet, lambda: images(8)),
+    "resnext": (lambda: convnets.bottleneck_resnet(groups=4), lambda: images(8)),
+    "pre-activation": (convnets.PreActivation, lambda: images(8)),
+    "densenet": (convnets.DenseNet, lambda: images(8)),
+    "inception": (convnets.Inception, lambda: images(8)),
+    "unet": (convnets.UNet, lambda: images(8)),
+    "super-resolution": (convnets.SuperResolution, lambda: images(6)),
+    "two-tower": (convnets.TwoTower, lambda: {"image": images(8), "table": torch.randn(2, 5)}),
+    "detector": (convnets.Detector, lambda: images(8)),
+    "mobilenet-v2": (mobile.mobilenet, lambda: images(16)),
+    "mobilenet-v3": (lambda: mobile.mobilenet(excite=True), lambda: images(16)),
+    "shufflenet-v2": (mobile.shufflenet, lambda: images(8)),
+    "shufflenet-v1": (mobile.GroupedShuffle, lambda: images(8)),
+    "convnext": (mobile.ConvNext, lambda: images(8)),
+    "vit": (tokens.Vit, lambda: images(8)),
+    "gpt": (tokens.Gpt, ids),
+    "llama": (tokens.Llama, ids),
+    "swin": (tokens.SwinLike, lambda: images(16)),
+    "mixer": (tokens.Mixer, lambda: images(8)),
+    "bilstm": (tokens.Tagger, ids),
+    "gru": (lambda: tokens.Tagger(nn.GRU), ids),
+    "encoder": (tokens.encoder, lambda: torch.randn(2, 7, 12)),
+}
+
+PLAIN_CONVNETS = ("vgg", "resnet-projection", "resnet-bottleneck", "pre-activation", "densenet", "inception", "unet")
+
+
+def build(name):
+    """-> model with random weights and statistics in evaluation mode, example inputs."""
+    make, inputs = MODELS[name]
+    with isolated_rng(0):
+        return randomise(make()), inputs()
