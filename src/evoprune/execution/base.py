@@ -36,8 +36,8 @@ class Executor(Protocol):
     """Evaluates jobs somewhere.
 
     The factory that an executor is given is called once per worker, there, and has to be picklable for executors that use other
-    processes. A candidate that kills its worker is tried once more and then comes back FAILED; it costs no other candidate anything.
-    Errors of the job function itself (a `UsageError`, a `RunError`) are raised by `wait`.
+    processes. A candidate that kills its worker is tried once more and then comes back FAILED; it costs no other candidate
+    anything. Errors of the job function itself (a `UsageError`, a `RunError`) are raised by `wait`.
     """
 
     @property

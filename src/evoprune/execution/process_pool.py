@@ -1,6 +1,7 @@
 """Evaluate in processes of this machine, started afresh (`spawn`) and each with threads of its own.
 
-pebble rather than `concurrent.futures`: there, one worker killed by the system breaks the whole pool; here only its own job fails.
+pebble rather than `concurrent.futures`: there, one worker killed by the system breaks the whole pool, here only its own job
+fails.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 from evoprune.errors import UsageError, WorkerLostError
 from evoprune.events import Listener, WorkerDied
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
+from evoprune.execution.parcel import Parcel, fetch
 from evoprune.execution.threads import thread_environment, torch_threads
 from evoprune.results import Cost, Evaluation, Status
 
@@ -29,7 +31,7 @@ class ProcessPoolExecutor:
     """One process per worker; a worker that dies costs its candidate one retry and no other candidate anything.
 
     Args:
-        factory: Builds the job function in each worker, at its first job; travels by pickling over the workers' own pipe.
+        factory: Builds the job function in each worker, at its first job; travels by pickling over a local socket.
         workers: Number of processes, at least 1.
         threads: torch threads in each.
         notify: Told when a worker dies.
@@ -42,10 +44,11 @@ class ProcessPoolExecutor:
         self.slots: Final = workers
         self._notify = notify
         self._attempts: dict[Future[Outcome], tuple[Job, int]] = {}
+        self._parcel = Parcel(_pickled(factory))
         self._pool = ProcessPool(
             max_workers=workers,
             initializer=_prepare_worker,
-            initargs=(_pickled(factory), threads),
+            initargs=(self._parcel.address, threads),
             context=_SpawnWithEnvironment(thread_environment(threads)),
         )
 
@@ -67,6 +70,7 @@ class ProcessPoolExecutor:
         self._attempts.clear()
         self._pool.stop()
         self._pool.join()
+        self._parcel.close()
 
     def _schedule(self, job: Job, deaths: int) -> None:
         try:
@@ -96,7 +100,7 @@ class ProcessPoolExecutor:
 class _Worker:
     """What a worker process knows: how to build its job function, and the function once it is built."""
 
-    payload: bytes
+    address: Any
     threads: int
     function: JobFunction | None = None
 
@@ -104,16 +108,16 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _prepare_worker(payload: bytes, threads: int) -> None:
+def _prepare_worker(address: Any, threads: int) -> None:
     global _worker  # noqa: PLW0603 - a worker process has no other place to keep its state between jobs
-    _worker = _Worker(payload, threads)
+    _worker = _Worker(address, threads)
 
 
 def _work(job: Job) -> Outcome:
     assert _worker is not None
     with torch_threads(_worker.threads):
         if _worker.function is None:
-            factory: JobFactory = pickle.loads(_worker.payload)
+            factory: JobFactory = pickle.loads(fetch(_worker.address))
             _worker.function = factory()
         return _worker.function(job)
 
@@ -126,7 +130,10 @@ def _quarantined(job: Job, deaths: int, reason: str) -> Outcome:
 
 
 def _workers_lost(error: BaseException) -> WorkerLostError:
-    return WorkerLostError(f"the worker processes are gone: {error}", "look for out-of-memory kills, then resume")
+    return WorkerLostError(
+        f"the worker processes are gone: {error}",
+        'a script needs `if __name__ == "__main__":`; otherwise look for out-of-memory kills, then resume',
+    )
 
 
 def _pickled(factory: JobFactory) -> bytes:
@@ -135,7 +142,7 @@ def _pickled(factory: JobFactory) -> bytes:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UsageError(
             f"the model or task can't be sent to worker processes: {error}",
-            "define classes and functions at the top level of a module, not in a function or as lambdas, or use one worker in-process",
+            "define classes and functions at the top level of a module, not in a function or as lambdas, or use one worker",
         ) from error
 
 

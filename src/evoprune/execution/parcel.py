@@ -1,0 +1,51 @@
+"""Bytes that every worker fetches once, over a local socket.
+
+They do not travel among the arguments of a new process: its parent holds both ends of that pipe, so that a process which dies
+before it has read them (a script without `if __name__ == "__main__":`, a kill) would leave the parent blocked for ever.
+"""
+
+from __future__ import annotations
+
+from multiprocessing import AuthenticationError, current_process
+from multiprocessing.connection import Client, Listener
+from threading import Thread
+from typing import Any
+
+
+class Parcel:
+    """Hands its content to whoever asks at its address, until it is closed.
+
+    Args:
+        content: What is handed out.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._closed = False
+        self._listener = Listener(authkey=current_process().authkey)
+        self.address: Any = self._listener.address
+        self._thread = Thread(target=self._serve, name="parcel", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop handing out. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        fetch(self.address)  # the thread looks up only when somebody comes
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while not self._closed:
+            try:
+                with self._listener.accept() as connection:
+                    connection.send_bytes(b"" if self._closed else self._content)
+            except (OSError, EOFError, AuthenticationError):
+                continue  # that worker is gone; the next one may come
+
+
+def fetch(address: Any) -> bytes:
+    """The content of the parcel at `address`, from this process or one that it started."""
+    with Client(address, authkey=current_process().authkey) as connection:
+        return connection.recv_bytes()
