@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
-from evoprune.errors import ReplayMismatchError, StoreCorruptedError, UsageError
+from evoprune.errors import ReplayMismatchError, UsageError
 from evoprune.run.files import read_json, write_atomically, write_json
 from evoprune.run.journal import Journal
 from evoprune.run.manifest import differences, new_manifest
@@ -43,14 +43,8 @@ class RunStore:
 
     def __init__(self, directory: Path, identity: Mapping[str, Any], config_yaml: str) -> None:
         self.directory = directory
-        _make_directory(directory)
-        self._lock = FileLock(directory / LOCK)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UsageError(
-                f"another process is at work in {directory}", "wait for it, or choose another --out"
-            ) from error
+        self._fresh = not (directory / MANIFEST).exists()
+        self._lock = _lock(directory, identity)
         try:
             self._manifest = _open_manifest(directory, identity, config_yaml)
             self.journal = Journal(directory / JOURNAL)
@@ -103,48 +97,73 @@ class RunStore:
         self._log.close()
         self._lock.release()
 
+    def withdraw(self) -> None:
+        """Close, and leave no trace of a run that began here and has nothing yet: its settings can be corrected."""
+        self.close()
+        if self._fresh and self.recall("baseline_sha256") is None:
+            for name in (JOURNAL, EVENTS, LOG, CONFIG, MANIFEST, LOCK):
+                (self.directory / name).unlink(missing_ok=True)
+
     def __enter__(self) -> RunStore:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if isinstance(error, UsageError):
+            self.withdraw()
+        else:
+            self.close()
 
 
-def _make_directory(directory: Path) -> None:
+def _lock(directory: Path, identity: Mapping[str, Any]) -> BaseFileLock:
+    lock = FileLock(directory / LOCK)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".probe"
-        probe.touch()
-        probe.unlink()
+        # Before the first write: what is not ours is not touched.
+        _refuse_others(directory, identity)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"another process is at work in {directory}", "wait for it, or choose another --out"
+        ) from error
     except OSError as error:
         raise UsageError(
             f"can't write to the output directory {directory}: {error.strerror}", "choose another --out"
         ) from error
+    return lock
 
 
-def _open_manifest(directory: Path, identity: Mapping[str, Any], config_yaml: str) -> dict[str, Any]:
+def _refuse_others(directory: Path, identity: Mapping[str, Any]) -> None:
     path = directory / MANIFEST
-    if not path.exists():
-        strangers = sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
+    manifest = read_json(path) if path.exists() else {}
+    if not isinstance(manifest.get("identity"), dict):
+        strangers = sorted(entry.name for entry in directory.iterdir() if not _is_our_beginning(entry.name))
         if strangers:
             raise UsageError(
                 f"{directory} is not empty and not a run of evoprune (it holds {', '.join(strangers[:3])})",
                 "choose another --out; nothing was changed",
             )
-        write_json(path, new_manifest(identity))
-    manifest = read_json(path)
-    if not isinstance(manifest.get("identity"), dict):
-        raise StoreCorruptedError(f"{path} is not the manifest of a run")
+        return
     differing = differences(manifest, new_manifest(identity))
     if differing:
         raise ReplayMismatchError(
             f"{directory} holds another run: {'; '.join(differing)}", "choose another --out; nothing was changed"
         )
+
+
+def _is_our_beginning(name: str) -> bool:
+    # What a process leaves that is killed before its manifest is in place.
+    return name == LOCK or name.startswith(f".{MANIFEST}.")
+
+
+def _open_manifest(directory: Path, identity: Mapping[str, Any], config_yaml: str) -> dict[str, Any]:
+    _refuse_others(directory, identity)
+    if not (directory / MANIFEST).exists():
+        write_json(directory / MANIFEST, new_manifest(identity))
     if not (directory / CONFIG).exists():
         write_atomically(directory / CONFIG, config_yaml.encode())
-    return manifest
+    return read_json(directory / MANIFEST)
 
 
 def _log_to(path: Path) -> logging.Handler:
