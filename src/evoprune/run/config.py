@@ -252,7 +252,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {assignment!r} is not of the form key.path=value, such as ga.pop_size=10")
         try:
             value: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"--set {assignment!r}: the value is not valid YAML") from error
         for key in reversed(keys):
             value = {key: value}
