@@ -38,9 +38,9 @@ def save_artifact(directory: Path, model: nn.Module, plan: PruningPlan, *, facto
         factory: Import path of what builds the dense network without arguments, where known.
         task: Names the preprocessing that the network expects.
     """
-    weights = weight_bytes(model)
+    weights, plan_bytes = weight_bytes(model), plan.to_json().encode()
     write_atomically(directory / WEIGHTS, weights)
-    write_atomically(directory / PLAN, plan.to_json().encode())
+    write_atomically(directory / PLAN, plan_bytes)
     write_json(
         directory / MODEL,
         {
@@ -49,6 +49,7 @@ def save_artifact(directory: Path, model: nn.Module, plan: PruningPlan, *, facto
             "preprocessing": _preprocessing(task),
             "class_names": list(task.class_names),
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "plan_sha256": hashlib.sha256(plan_bytes).hexdigest(),
         },
     )
 
@@ -75,17 +76,27 @@ def load_artifact(directory: Path | str, factory: Factory | str | None = None) -
     document = read_json(directory / MODEL)
     if document.get("format") != FORMAT:
         raise UsageError(f"{directory} has artifact format {document.get('format')!r}; this evoprune reads {FORMAT}")
-    dense = build_dense(factory or document.get("factory"), directory)
-    try:
-        plan = PruningPlan.from_json((directory / PLAN).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, InvalidPlanError) as error:
-        raise StoreCorruptedError(f"can't read {directory / PLAN}: {error}") from error
-    model = prune(dense, plan)
     _check_digest(directory / WEIGHTS, document.get("weights_sha256"))
+    _check_digest(directory / PLAN, document.get("plan_sha256"))
+    model = _pruned(build_dense(factory or document.get("factory"), directory), directory / PLAN)
     weights = read_weights(directory / WEIGHTS)
     _match_dtypes(model, weights)
     put_weights(model, weights, str(directory / WEIGHTS))
     return model.eval()
+
+
+def _pruned(dense: nn.Module, path: Path) -> nn.Module:
+    try:
+        plan = PruningPlan.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InvalidPlanError) as error:
+        raise StoreCorruptedError(f"can't read {path}: {error}") from error
+    try:
+        return prune(dense, plan)
+    except InvalidPlanError as error:
+        raise UsageError(
+            f"the factory builds another network than the one that was pruned: {error.message}",
+            "pass one that builds it: evoprune.load(directory, factory=...)",
+        ) from error
 
 
 def build_dense(factory: Factory | str | None, directory: Path) -> nn.Module:

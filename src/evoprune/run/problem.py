@@ -13,6 +13,8 @@ from torch import nn
 from evoprune.errors import ConfigError
 from evoprune.events import Listener, ignore
 from evoprune.plugins import resolve
+from evoprune.rng import isolated_rng
+from evoprune.space.fingerprint import fingerprint
 from evoprune.task import Task
 
 
@@ -98,10 +100,15 @@ class RecipeSource:
 
 
 def factory_of(model: nn.Module) -> str | None:
-    """Import path of the model's class, when that can be called without arguments; None otherwise."""
+    """Import path of the model's class, when that builds such a network without arguments; None otherwise."""
     kind = type(model)
+    if "<locals>" in kind.__qualname__:
+        return None
     try:
         inspect.signature(kind).bind()
-    except (TypeError, ValueError):
+        with isolated_rng(0):
+            built = kind()
+    except Exception:  # whatever a constructor of the user's may raise
         return None
-    return None if "<locals>" in kind.__qualname__ else f"{kind.__module__}:{kind.__qualname__}"
+    same = repr(built) == repr(model) and fingerprint(built) == fingerprint(model)
+    return f"{kind.__module__}:{kind.__qualname__}" if same else None
