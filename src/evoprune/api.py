@@ -159,10 +159,10 @@ def evolve(
     example_inputs: Any,
     *,
     constraints: Sequence[str] = (),
-    encoding: str = "channel-bits",
+    encoding: str | None = None,
     time_budget: str | float | None = None,
-    seed: int = 0,
-    workers: int = 1,
+    seed: int | None = None,
+    workers: int | None = None,
     out: Path | str | None = None,
     config: Settings | None = None,
     factory: str | None = None,
@@ -175,13 +175,13 @@ def evolve(
         task: Train, select and test sets, loss and metric.
         example_inputs: A tensor, a tuple of positional or a dict of keyword arguments for one forward pass.
         constraints: Bounds such as `"macs<=0.5"`; up to 1 without a unit they are fractions of the dense network's value.
-        encoding: What a genome means.
+        encoding: What a genome means; `channel-bits` when neither this nor `config` says.
         time_budget: Seconds, or a duration such as `"30m"`.
-        seed: The one seed that everything random grows from.
-        workers: Candidates evaluated at once. With more than one, model and task must be picklable, and a script needs
-            `if __name__ == "__main__":`. The result does not depend on it.
+        seed: The one seed that everything random grows from; 0 when neither this nor `config` says.
+        workers: Candidates evaluated at once; 1 when neither this nor `config` says. With more than one, model and task must be
+            picklable, and a script needs `if __name__ == "__main__":`. The result does not depend on it.
         out: Run directory; a new temporary one when None. A directory that holds this very run is resumed.
-        config: Further settings: a mapping such as `{"ga": {"pop_size": 10}}`, a YAML file, or a `Config`.
+        config: Further settings: a mapping such as `{"ga": {"pop_size": 10}}`, a YAML file, or a `Config`. Arguments override it.
         factory: Import path of what builds the dense network without arguments, kept for `evoprune.load`; the model's class when
             it takes none.
         listeners: Told of everything that happens, see `evoprune.events`.
@@ -191,11 +191,11 @@ def evolve(
         RunError: The run stopped; calling again with the same arguments and `out` resumes it.
     """
     arguments = {
-        "search": {"encoding": encoding, **({"constraints": list(constraints)} if constraints else {})},
-        "execution": {"workers": workers},
-        "run": {"seed": seed, **({} if time_budget is None else {"time_budget": time_budget})},
+        "search": _given(encoding=encoding, constraints=list(constraints) or None),
+        "execution": _given(workers=workers),
+        "run": _given(seed=seed, time_budget=time_budget),
     }
-    resolved = make_config(_as_mapping(config), arguments)
+    resolved = make_config({"execution": {"workers": 1}}, _as_mapping(config), arguments)
     source = LiveSource(Problem(model, task, example_inputs, factory or factory_of(model)))
     directory = Path(out or resolved.run.out or tempfile.mkdtemp(prefix="evoprune-"))
     return execute_run(resolved, source, directory, listeners)
@@ -287,11 +287,15 @@ def execute_run(config: Config, source: ProblemSource, directory: Path, listener
     return Result(directory, config, source)
 
 
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def _as_mapping(settings: Settings | None) -> Mapping[str, Any]:
     if settings is None:
         return {}
     if isinstance(settings, Config):
-        return settings.model_dump(mode="json")
+        return settings.model_dump(mode="json", exclude_unset=True)
     if isinstance(settings, (str, Path)):
         return read_config(Path(settings))
     return yaml.safe_load(yaml.safe_dump(dict(settings)))  # type: ignore[no-any-return]
