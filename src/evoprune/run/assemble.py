@@ -54,6 +54,23 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def check_names(config: Config) -> None:
+    """Resolve every name in the configuration, so that a wrong one is found before there is a directory or any work.
+
+    Raises:
+        UsageError: A name is unknown, or what it stands for is not installed.
+    """
+    named = [("encodings", config.search.encoding), ("searches", config.search.algorithm)]
+    if config.recipe is not None:
+        named.append(("recipes", config.recipe))
+    if config.execution.executor != "auto":
+        named.append(("executors", config.execution.executor))
+    for kind, name in named:
+        resolve(kind, name)
+    build_objectives(config)
+    resolve_device(config.execution.device)
+
+
 def resolve_workers(config: Config, device: torch.device) -> int:
     """Candidates to evaluate at once: as asked, or one per core, or one for an accelerator."""
     if config.execution.workers != "auto":

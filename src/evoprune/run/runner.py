@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from evoprune.events import (
     BatchHalved,
@@ -26,6 +27,7 @@ from evoprune.execution.threads import torch_threads
 from evoprune.objectives.base import Subject
 from evoprune.objectives.fitness import WeightedFitness
 from evoprune.pruning.checked import analyze
+from evoprune.results import ModelReport
 from evoprune.run.artifacts import save_artifact
 from evoprune.run.assemble import (
     SCORING_BATCH,
@@ -34,6 +36,7 @@ from evoprune.run.assemble import (
     build_executor,
     build_objectives,
     build_search,
+    check_names,
     resolve_device,
     resolve_workers,
     searched_objectives,
@@ -76,6 +79,7 @@ def execute(
         UsageError: Something the user gave can't be used; nothing of an earlier run was changed.
         RunError: The run stopped and can be resumed.
     """
+    check_names(config)
     with RunStore(directory, config.identity(), config.to_yaml()) as store:
         if store.done:
             return read_json(directory / COMPARISON)
@@ -114,7 +118,7 @@ class _Run:
         directory = str(self.store.directory)
         self.notify(RunStarted(directory, len(self.store.journal.entries)))
         prepared = self._prepare()
-        self._search(prepared)
+        self._search(prepared, wall)
         comparison = self._finish(prepared)
         self.store.remember("status", "done")
         self.notify(RunEnded(directory, time.perf_counter() - wall, cpu_seconds() - cpu))
@@ -136,14 +140,19 @@ class _Run:
             store.pin("space", space.fingerprint)
             encoding = build_encoding(config, space)
             self.notify(SpaceAnalyzed(encoding.length, len(encoding.segments), len(space.frozen)))
-            subject = Subject(
-                model, problem.example_inputs, problem.task.select, problem.task.metric, device, SCORING_BATCH
-            )
-            with torch_threads(config.execution.candidate_threads):
-                baseline = {one.name: one.measure(subject) for one in build_objectives(config)}
+            baseline = self._dense_figures(problem, device)
+            store.remember("dense", baseline)
         return _Prepared(problem, space, encoding, baseline, device)
 
-    def _search(self, prepared: _Prepared) -> None:
+    def _dense_figures(self, problem: Problem, device: torch.device) -> dict[str, float]:
+        """The dense network's value of each objective, on the samples and with the threads that candidates are scored with."""
+        select, samples = problem.task.select, self.config.fidelity.select_samples
+        data = select if samples is None else select.head(samples)
+        subject = Subject(problem.model, problem.example_inputs, data, problem.task.metric, device, SCORING_BATCH)
+        with torch_threads(self.config.execution.candidate_threads):
+            return {one.name: one.measure(subject) for one in build_objectives(self.config)}
+
+    def _search(self, prepared: _Prepared, started: float) -> None:
         config = self.config
         workers = resolve_workers(config, prepared.device)
         work = CandidateWork(
@@ -170,7 +179,7 @@ class _Run:
                 fitness_of=lambda evaluation: fitness(evaluation.objectives),
                 costs_of=lambda evaluation: costs_of(evaluation, objectives),
                 objectives=len(objectives),
-                may_go_on=TimeBudget(config.run.time_budget, self.store, self.notify),
+                may_go_on=TimeBudget(config.run.time_budget, started, self.store, self.notify),
                 notify=notify,
             )
 
@@ -183,21 +192,7 @@ class _Run:
         with stage("retrain", self.notify, f"candidate {best.index} at {best.evaluation.objectives['macs']:,.0f} MACs"):
             model = retrain(problem, plan, best.evaluation.genome, config, device, self.notify)
         with stage("report", self.notify):
-            latency = compare_latency({"baseline": problem.model, "pruned": model}, problem, config, device)
-            finished = {
-                name: report_on(
-                    network,
-                    problem,
-                    accuracy=judge(network, problem.task.test, problem, config, device),
-                    select_accuracy=select_accuracy,
-                    latency_ms=latency[name],
-                )
-                for name, network, select_accuracy in (
-                    ("baseline", problem.model, prepared.baseline["accuracy"]),
-                    ("pruned", model, best.evaluation.objectives["accuracy"]),
-                )
-            }
-            self.store.remember("test_set_reads", len(finished))
+            finished = self._judge(problem, {"baseline": problem.model, "pruned": model}, device)
             save_artifact(
                 self.store.directory / ARTIFACT, model, plan, factory=self._factory(problem), task=problem.task
             )
@@ -208,6 +203,22 @@ class _Run:
             }
             self.store.write_json(COMPARISON, comparison)
         return comparison
+
+    def _judge(
+        self, problem: Problem, models: Mapping[str, nn.Module], device: torch.device
+    ) -> Mapping[str, ModelReport]:
+        """Figures of finished models; the one place where the test set is read, once for each."""
+        self.store.remember("test_set_reads", (self.store.recall("test_set_reads") or 0) + len(models))
+        latency = compare_latency(models, problem, self.config, device)
+        return {
+            name: report_on(
+                model,
+                problem,
+                accuracy=judge(model, problem.task.test, problem, self.config, device),
+                latency_ms=latency[name],
+            )
+            for name, model in models.items()
+        }
 
     def _factory(self, problem: Problem) -> str | None:
         if problem.factory is None:
@@ -224,22 +235,23 @@ class TimeBudget:
 
     Args:
         seconds: For the whole run; a share of it is kept back for the final model. None: no limit.
+        started: When the run began, by `time.perf_counter`.
         store: Keeps the decision.
         notify: Told of it.
     """
 
-    def __init__(self, seconds: float | None, store: RunStore, notify: Listener) -> None:
+    def __init__(self, seconds: float | None, started: float, store: RunStore, notify: Listener) -> None:
         self._seconds = seconds
+        self._started = started
         self._store = store
         self._notify = notify
-        self._started = time.monotonic()
 
     def __call__(self, generation: int) -> bool:
         """Whether `generation` may begin; the first one always may."""
         decided = self._store.recall("stopped_before_generation")
         if decided is not None:
             return generation < int(decided)
-        elapsed = time.monotonic() - self._started
+        elapsed = time.perf_counter() - self._started
         if generation == 0 or self._seconds is None or elapsed < (1 - RESERVE) * self._seconds:
             return True
         self._store.remember("stopped_before_generation", generation)
