@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from evoprune.run.fingerprints import digest_of_model
 from evoprune.run.problem import Problem
 from evoprune.run.store import BASELINE, RunStore
 from evoprune.seeding import SeedTree
-from evoprune.task import Source, Task
+from evoprune.task import Source, Task, TensorSource
 
 TRAINING_KEYS: Final = ("batch_size", "epochs", "optimizer", "lr", "weight_decay")
 
@@ -36,8 +37,8 @@ def prepare_baseline(
 ) -> nn.Module:
     """Give the problem's network its trained weights, in place, and keep them in the run directory.
 
-    The run directory's own copy wins, then `data.checkpoint`, then a baseline that an earlier run trained from the same weights on
-    the same data with the same settings, then training. A copy whose hash does not match is not used.
+    The run directory's own copy wins, then `data.checkpoint`, then a baseline that an earlier run trained from the same weights
+    on the same data with the same settings, then training. A copy whose hash does not match is not used.
 
     Returns:
         The network, on `device`.
@@ -68,14 +69,17 @@ def prepare_baseline(
 def _train_or_recall(
     problem: Problem, config: Config, data: dict[str, str], device: torch.device, notify: Listener
 ) -> None:
-    kept = KeptBaseline(_training_identity(problem, config, data, device))
-    known = kept.read()
+    identity = _training_identity(problem, config, data, device)
+    kept = None if identity is None else KeptBaseline(identity)
+    known = None if kept is None else kept.read()
     place(problem.model, config, device)
-    if known is not None:
+    if kept is not None and known is not None:
         notify(Decision("baseline", f"reused the one trained before, {kept.path}"))
         put_weights(problem.model, known, str(kept.path))
         return
     _train(problem, config, device, notify)
+    if kept is None:
+        return
     try:
         kept.write(weight_bytes(problem.model))
     except OSError as error:
@@ -170,9 +174,19 @@ class KeptBaseline:
         write_json(self._card, {"sha256": hashlib.sha256(content).hexdigest(), "trained_from": self._identity})
 
 
-def _training_identity(problem: Problem, config: Config, data: dict[str, str], device: torch.device) -> dict[str, Any]:
+def _training_identity(
+    problem: Problem, config: Config, data: dict[str, str], device: torch.device
+) -> dict[str, Any] | None:
+    """Everything that decides the trained weights; None where it has no name: loaders' data, a loss defined in a function."""
     training = config.training.model_dump(mode="json")
+    try:
+        loss = hashlib.sha256(pickle.dumps(problem.task.loss)).hexdigest()
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+    if not isinstance(problem.task.train, TensorSource):
+        return None
     return {
+        "network": repr(problem.model),
         "initial_weights": digest_of_model(problem.model),
         "data": {name: data[name] for name in ("train", "select")},
         "training": {key: training[key] for key in TRAINING_KEYS},
@@ -181,7 +195,7 @@ def _training_identity(problem: Problem, config: Config, data: dict[str, str], d
         "channels_last": config.execution.channels_last,
         "device": device.type,
         "torch": torch.__version__,
-        "loss": getattr(problem.task.loss, "__qualname__", type(problem.task.loss).__qualname__),
+        "loss": loss,
     }
 
 
