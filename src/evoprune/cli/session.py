@@ -25,12 +25,20 @@ def run_in_terminal(config: Config, source: ProblemSource, directory: Path) -> N
         with console:
             result = execute_run(config, source, directory, [console])
     except KeyboardInterrupt:
-        typer.echo(f"stopped; go on with: evoprune resume {shlex.quote(str(directory))}", err=True)
+        # A second signal, as `make` sends one to its whole group, must not spoil the exit.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        typer.echo(f"stopped; {_go_on(directory)}", err=True)
         sys.exit(1)
     except RunError as error:
-        raise type(error)(error.message, error.hint or f"go on with: evoprune resume {directory}") from error
+        raise type(error)(error.message, error.hint or _go_on(directory)) from error
     console.show_result(result)
 
 
+def _go_on(directory: Path) -> str:
+    return f"go on with: evoprune resume {shlex.quote(str(directory))}"
+
+
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    del signal_number, frame
     raise KeyboardInterrupt

@@ -34,7 +34,8 @@ def best_of(entries: Sequence[JournalEntry]) -> JournalEntry:
     candidates = usable(entries)
     if not candidates:
         raise RunError(
-            f"none of {len(entries)} candidates keeps the constraints", "loosen search.constraints or search longer"
+            f"none of {len(entries)} candidates keeps the constraints",
+            "loosen search.constraints or search longer, in a new run with another --out",
         )
     return max(candidates, key=lambda entry: (entry.fitness or 0.0, -entry.index))
 

@@ -82,7 +82,8 @@ def _evaluated(
     for genome, entry in zip(genomes, known, strict=False):
         if entry.evaluation.genome != genome.digest:
             raise ReplayMismatchError(
-                f"evaluation {entry.index} of the journal is of genome {entry.evaluation.genome}, the search asks for {genome.digest}",
+                f"evaluation {entry.index} of the journal is of genome {entry.evaluation.genome}, "
+                f"the search asks for {genome.digest}",
                 "the journal was edited, or written by other code; start a new run",
             )
         notify(CandidateEvaluated(entry.index, generation, entry.evaluation, entry.fitness, None, replayed=True))
@@ -126,7 +127,10 @@ def _stop_if_all_failed(entries: Sequence[JournalEntry], generation: int) -> Non
     if all(entry.evaluation.status is Status.FAILED for entry in entries):
         reasons = [entry.evaluation.reason for entry in entries]
         common = max(dict.fromkeys(reasons), key=reasons.count)
-        raise RunError(f"all {len(entries)} candidates of generation {generation} failed, most often because {common}")
+        raise RunError(
+            f"all {len(entries)} candidates of generation {generation} failed, most often because {common}",
+            "the journal keeps the failures; correct the cause and start a new run with another --out",
+        )
 
 
 def _summary(generation: int, entries: Sequence[JournalEntry], search: Search) -> GenerationEnded:
