@@ -61,7 +61,6 @@ class ModelReport:
 
     Attributes:
         accuracy: Test metric, 0 to 1 for accuracy.
-        select_accuracy: The same metric on the select set.
         params: Number of parameters, shared ones once.
         macs: Multiply-accumulates for one sample.
         size_bytes: The weights as a safetensors file.
@@ -70,7 +69,6 @@ class ModelReport:
     """
 
     accuracy: float
-    select_accuracy: float
     params: int
     macs: int
     size_bytes: int

@@ -35,8 +35,8 @@ class Constraint:
     def parse(cls, text: str) -> Constraint:
         """Read `objective<=bound` or `objective>=bound`.
 
-        A bound of at most 1 without a unit, or in per cent, is a fraction of the baseline; `k`, `M`, `G`, `kB`, `MB` and `ms` make it
-        absolute.
+        A bound of at most 1 without a unit, or in per cent, is a fraction of the baseline; `k`, `M`, `G`, `kB`, `MB` and `ms`
+        make it absolute.
 
         Raises:
             ConfigError: The text is not of that form.

@@ -14,7 +14,8 @@ def write_report(directory: Path) -> None:
     evaluations = read_evaluations(directory)
     comparison = json.loads((directory / "comparison.json").read_text(encoding="utf-8"))
     draw_evolution(evaluations, directory / EVOLUTION)
-    draw_front(evaluations, comparison, directory / FRONT)
+    dense = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))["dense"]
+    draw_front(evaluations, comparison, dense["accuracy"], directory / FRONT)
 
 
 def report_listener(event: Event) -> None:

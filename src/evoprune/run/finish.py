@@ -57,13 +57,12 @@ def judge(model: nn.Module, source: Source, problem: Problem, config: Config, de
 
 
 def report_on(
-    model: nn.Module, problem: Problem, *, accuracy: float, select_accuracy: float, latency_ms: float | None
+    model: nn.Module, problem: Problem, *, accuracy: float, latency_ms: float | None
 ) -> ModelReport:
     """Everything that `comparison.json` says of one finished model."""
     compute = count(model, problem.example_inputs)
     return ModelReport(
         accuracy=accuracy,
-        select_accuracy=select_accuracy,
         params=compute.params,
         macs=compute.macs,
         size_bytes=compute.size_bytes,

@@ -45,12 +45,11 @@ def tiny_recipe(*, seed: int = 0, select_size: int = 64) -> tuple[nn.Module, Tas
     images, labels = _striped_images(704, torch.Generator().manual_seed(seeds.child("data").seed))
     rows = torch.arange(len(labels))
     preprocessing = Preprocessing((0.5,) * 3, (0.25,) * 3)
-    test, select, train = rows[:128], rows[128 : 128 + select_size], rows[128 + select_size :]
-    sets = {
-        name: TensorSource(images, labels, preprocessing, part)
-        for name, part in (("train", train), ("select", select), ("test", test))
-    }
-    return model, Task(**sets), torch.zeros(1, 3, SIDE, SIDE)
+    test_rows, select_rows, train_rows = rows[:128], rows[128 : 128 + select_size], rows[128 + select_size :]
+    train, select, test = (
+        TensorSource(images, labels, preprocessing, part) for part in (train_rows, select_rows, test_rows)
+    )
+    return model, Task(train, select, test), torch.zeros(1, 3, SIDE, SIDE)
 
 
 def _striped_images(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
