@@ -22,6 +22,9 @@ from evoprune.rng import isolated_rng
 GRACE_S = 5.0
 """How long threads and processes that are on their way out may take."""
 
+UNWATCHED = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+"""Variables that pytest sets for each test, and torch when the first optimiser is made."""
+
 hypothesis.settings.register_profile("evoprune", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("evoprune")
 torch.set_num_threads(1)
@@ -42,7 +45,7 @@ class Surroundings:
     @classmethod
     def now(cls) -> Surroundings:
         return cls(
-            environment={key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"},
+            environment={key: value for key, value in os.environ.items() if key not in UNWATCHED},
             torch_threads=torch.get_num_threads(),
             threads=frozenset(thread for thread in threading.enumerate() if not thread.daemon),
             processes=child_processes(),
@@ -53,7 +56,7 @@ class Surroundings:
 
     def restore(self) -> None:
         """Undo what can be undone, so that one leak fails one test."""
-        for name in os.environ.keys() - self.environment.keys() - {"PYTEST_CURRENT_TEST"}:
+        for name in os.environ.keys() - self.environment.keys() - UNWATCHED:
             del os.environ[name]
         os.environ.update(self.environment)
         torch.set_num_threads(self.torch_threads)

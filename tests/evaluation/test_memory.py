@@ -1,0 +1,73 @@
+import gc
+import weakref
+
+import pytest
+import torch
+
+from evoprune.errors import DeviceMemoryError
+from evoprune.evaluation.memory import MicroBatch
+
+
+def needs(room, error=torch.OutOfMemoryError):
+    tried = []
+
+    def work(size):
+        tried.append(size)
+        if size > room:
+            raise error("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return size
+
+    work.tried = tried
+    return work
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+def test_attempt_halves_until_the_work_fits_and_remembers(error):
+    said = []
+    batch = MicroBatch(100, stage="work", notify=said.append)
+    work = needs(30, error)
+    assert [batch.attempt(work), batch.attempt(work)] == [25, 25]
+    assert work.tried == [100, 50, 25, 25]
+    assert [event.micro_batch for event in said] == [50, 25]
+
+
+def test_attempt_goes_down_to_the_smallest_sensible_size_and_no_further():
+    work, batch = needs(0), MicroBatch(20, stage="work")
+    with pytest.raises(DeviceMemoryError, match="8 samples"):
+        batch.attempt(work)
+    assert work.tried == [20, 10, 8]
+
+
+def test_attempt_tries_once_when_the_batch_is_small_already():
+    work = needs(0)
+    with pytest.raises(DeviceMemoryError, match="3 samples"):
+        MicroBatch(3, stage="work").attempt(work)
+    assert work.tried == [3]
+
+
+def test_attempt_passes_on_other_errors():
+    def work(size):
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({size}x1 and 2x2)")
+
+    batch = MicroBatch(64, stage="work")
+    with pytest.raises(RuntimeError, match="shapes"):
+        batch.attempt(work)
+    assert batch.size == 64
+
+
+def test_attempt_lets_go_of_what_the_failed_pass_held():
+    held = []
+
+    def work(size):
+        gc.disable()
+        if held:
+            return held[0]()
+        activations = torch.zeros(size)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("full")
+
+    try:
+        assert MicroBatch(64, stage="work").attempt(work) is None
+    finally:
+        gc.enable()
+    assert len(held) == 1
