@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -39,10 +41,10 @@ def recalibrate_batch_norm(
         layer.training = True
     try:
         with torch.no_grad():
-            for number, (inputs, _) in enumerate(source.batches(batch_size, device=device, seed=seed)):
-                if number == batches:
-                    break
-                model(inputs)
+            for inputs, targets in itertools.islice(source.batches(batch_size, device=device, seed=seed), batches):
+                # BatchNorm has no variance to take from a single sample left over at the end.
+                if len(targets) > 1 or batch_size == 1:
+                    model(inputs)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

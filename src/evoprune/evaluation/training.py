@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -122,23 +123,26 @@ def _step(
 
 def _accumulate(model: nn.Module, inputs: Any, targets: Any, loss: Loss, size: int) -> Tensor:
     samples = len(targets)
+    # Even parts: BatchNorm can't learn from the single sample that a batch of 9 leaves over after one of 8.
+    parts = math.ceil(samples / size)
+    bounds = [samples * part // parts for part in range(parts + 1)]
     total: Tensor | None = None
-    for start in range(0, samples, size):
-        part = slice_batch(targets, start, size)
-        value = loss(model(slice_batch(inputs, start, size)), part) * (len(part) / samples)
+    for start, stop in pairwise(bounds):
+        part = slice_batch(targets, start, stop)
+        value = loss(model(slice_batch(inputs, start, stop)), part) * ((stop - start) / samples)
         value.backward()
         total = value.detach() if total is None else total + value.detach()
     assert total is not None
     return total
 
 
-def slice_batch(value: Any, start: int, size: int) -> Any:
-    """Samples `start` to `start + size` of a batch: a tensor, or containers of them."""
+def slice_batch(value: Any, start: int, stop: int) -> Any:
+    """Samples from `start` up to `stop` of a batch: a tensor, or containers of them."""
     if isinstance(value, dict):
-        return {key: slice_batch(item, start, size) for key, item in value.items()}
+        return {key: slice_batch(item, start, stop) for key, item in value.items()}
     if isinstance(value, tuple):
-        return tuple(slice_batch(item, start, size) for item in value)
-    return value[start : start + size]
+        return tuple(slice_batch(item, start, stop) for item in value)
+    return value[start:stop]
 
 
 def _endless(source: Source, batch_size: int, seeds: SeedTree, device: torch.device) -> Iterator[Batch]:
