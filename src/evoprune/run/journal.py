@@ -74,16 +74,18 @@ class JournalEntry:
                 rung=int(document["rung"]),
                 status=Status(document["status"]),
                 objectives=_numbers(document["objectives"]),
-                violation=float(document.get("violation", 0.0)),
+                violation=_finite(document.get("violation", 0.0)),
                 reason=str(document.get("reason", "")),
             )
-            fitness = document.get("fitness")
+            fitness = None if document.get("fitness") is None else _finite(document["fitness"])
+            if evaluation.status is Status.OK and fitness is None:
+                raise ValueError("a usable evaluation has no fitness")
             return cls(
                 index=int(document["index"]),
                 generation=int(document["generation"]),
                 genome=_genome(document),
                 evaluation=evaluation,
-                fitness=None if fitness is None else float(fitness),
+                fitness=fitness,
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -149,10 +151,14 @@ def _parse(path: Path, number: int, line: bytes) -> JournalEntry:
 
 
 def _numbers(document: Mapping[str, Any]) -> dict[str, float]:
-    values = {str(name): float(value) for name, value in document.items()}
-    if not all(math.isfinite(value) for value in values.values()):
-        raise ValueError("an objective is not finite")
-    return values
+    return {str(name): _finite(value) for name, value in document.items()}
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a finite number")
+    return number
 
 
 def _genome(document: Mapping[str, Any]) -> BitGenome | None:
