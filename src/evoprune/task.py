@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import copy
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, RandomSampler, Subset
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
 
 from evoprune.errors import DataError
 
@@ -137,14 +139,14 @@ class LoaderSource:
 
     def batches(self, batch_size: int, *, device: torch.device, seed: int | None = None) -> Iterator[Batch]:
         """The loaders' batches, moved to `device`; `batch_size` is the loaders' own affair."""
-        left = len(self)
+        left = sys.maxsize if self.size is None else self.size
         for number, loader in enumerate(self.loaders):
             for inputs, targets in _seeded(loader, None if seed is None else seed + number):
                 if left <= 0:
                     return
                 taken = min(left, len(targets))
                 left -= taken
-                yield _move(_cut(inputs, taken), device), _move(_cut(targets, taken), device)
+                yield _cut(inputs, taken, device), _cut(targets, taken, device)
 
     def joined(self, other: Source) -> LoaderSource:
         """Both sets, one after the other."""
@@ -238,54 +240,60 @@ def _overlap(first: Source, second: Source) -> bool:
 def _loaders_overlap(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
     if first is second:
         return True
-    one, two = getattr(first, "dataset", None), getattr(second, "dataset", None)
-    if one is None or two is None:
+    (one, rows), (other, other_rows) = _samples(first), _samples(second)
+    if one is None or one is not other:
         return False
-    if isinstance(one, Subset) and isinstance(two, Subset):
-        return one.dataset is two.dataset and not set(one.indices).isdisjoint(two.indices)
-    return _root(one) is _root(two)
+    return rows is None or other_rows is None or not rows.isdisjoint(other_rows)
 
 
-def _root(dataset: Any) -> Any:
-    return dataset.dataset if isinstance(dataset, Subset) else dataset
+def _samples(loader: Any) -> tuple[Any, set[int] | None]:
+    """The data set that a loader reads from, below all subsets, and the rows that it reads; None for all."""
+    dataset = getattr(loader, "dataset", None)
+    sampler = getattr(loader, "sampler", None)
+    rows: Any = sampler.indices if isinstance(sampler, SubsetRandomSampler) else None
+    while isinstance(dataset, Subset):
+        rows = dataset.indices if rows is None else [dataset.indices[row] for row in rows]
+        dataset = dataset.dataset
+    return dataset, None if rows is None else set(map(int, rows))
 
 
 def _seeded(loader: Iterable[Batch], seed: int | None) -> Iterable[Batch]:
-    if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, RandomSampler):
+    """The loader as the seed alone orders it; nothing is drawn from torch's global generator."""
+    if not isinstance(loader, DataLoader):
         return loader
-    shuffle = seed is not None
+    dataset: Any = loader.dataset
+    generator = torch.Generator().manual_seed(seed or 0)
+    sampler = copy.copy(loader.sampler)
+    if loader.batch_size is None or not hasattr(sampler, "generator"):
+        # Every pass draws a seed for worker processes, even where there are none.
+        own = copy.copy(loader)
+        own.generator = generator
+        return own
+    sampler.generator = generator
     return DataLoader(
-        loader.dataset,
+        dataset,
         batch_size=loader.batch_size,
-        shuffle=shuffle,
+        sampler=SequentialSampler(dataset) if seed is None and isinstance(sampler, RandomSampler) else sampler,
         collate_fn=loader.collate_fn,
-        drop_last=loader.drop_last and shuffle,
-        generator=torch.Generator().manual_seed(seed if seed is not None else 0),
+        drop_last=loader.drop_last and seed is not None,
+        generator=generator,
     )
 
 
 def _count(loader: Iterable[Batch]) -> int:
-    dataset = getattr(loader, "dataset", None)
-    if dataset is not None and hasattr(dataset, "__len__"):
-        return len(dataset)
-    return sum(len(targets) for _, targets in loader)
+    if getattr(loader, "batch_sampler", loader) is not None:  # without one, a data set yields whole batches
+        for samples in (getattr(loader, "sampler", None), getattr(loader, "dataset", None)):
+            if isinstance(samples, Sized):
+                return len(samples)
+    return sum(len(targets) for _, targets in _seeded(loader, None))
 
 
-def _cut(value: Any, size: int) -> Any:
+def _cut(value: Any, size: int, device: torch.device) -> Any:
+    """The first `size` samples of a batch, on `device`: a tensor, or containers of them."""
     if isinstance(value, Tensor):
-        return value[:size]
+        return value[:size].to(device)
     if isinstance(value, dict):
-        return {key: _cut(item, size) for key, item in value.items()}
+        return {key: _cut(item, size, device) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_cut(item, size) for item in value)
-    return value
-
-
-def _move(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _move(item, device) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_move(item, device) for item in value)
+        return type(value)(_cut(item, size, device) for item in value)
     return value
