@@ -27,11 +27,10 @@ import torch
 
 import evoprune
 from evoprune.api import recipe_source, resolve_recipe_config
+from evoprune.caching import cache_directory
 from evoprune.evaluation.evaluate import evaluate_candidate
-from evoprune.objectives.accuracy import score
 from evoprune.pruning.checked import analyze
 from evoprune.pruning.structured import prune
-from evoprune.caching import cache_directory
 from evoprune.run.assemble import SCORING_BATCH, CandidateWork
 from evoprune.run.config import Config
 from evoprune.run.journal import read_journal
@@ -39,6 +38,7 @@ from evoprune.seeding import SeedTree
 
 HERE = Path(__file__).parent
 POPULATION, GENERATIONS, FINETUNE_EPOCHS = 10, 5, 1
+QUICK = ["--set", "training.epochs=0.1", "--set", "training.retrain_epochs=0.1"]
 
 
 def main() -> None:
@@ -59,14 +59,14 @@ def main() -> None:
         "overhead": overhead(args),
     }
     results["ratios"] = ratios(results)
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (args.out if args.quick else HERE).joinpath("results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 
 
 def default_run(seed: int, args: argparse.Namespace) -> dict:
     """`evoprune run mnist-cnn --seed SEED`, as it comes."""
     directory = args.out / f"default-{seed}"
-    evolve(["mnist-cnn", "--out", directory, "--seed", seed, *args.set])
+    evolve(["mnist-cnn", "--out", directory, "--seed", seed, *(QUICK if args.quick else [])])
     return describe(directory, seed)
 
 
@@ -79,12 +79,12 @@ def equal_run(args: argparse.Namespace) -> dict:
         "ga.num_generations": GENERATIONS,
         "ga.initial_keep": "[0.5,0.5]",
         "ga.elitism": 1,
-        "training.finetune_epochs": FINETUNE_EPOCHS,
+        "training.finetune_epochs": 0.01 if args.quick else FINETUNE_EPOCHS,
         "training.finetune_steps": "null",
         "fidelity.select_samples": "null",
     }
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    evolve(["mnist-cnn", "--out", directory, "--seed", 0, "--workers", 1, *flags, *args.set])
+    evolve(["mnist-cnn", "--out", directory, "--seed", 0, "--workers", 1, *flags, *(QUICK if args.quick else [])])
     return describe(directory, 0)
 
 
@@ -108,7 +108,9 @@ def describe(directory: Path, seed: int) -> dict:
         "search_cpu_s": stages["search"]["cpu_s"],
         "search_wall_s": stages["search"]["wall_s"],
         **{
-            f"{name}_{key}": comparison[name][key] for name in ("baseline", "pruned") for key in ("accuracy", "macs", "params")
+            f"{name}_{key}": comparison[name][key]
+            for name in ("baseline", "pruned")
+            for key in ("accuracy", "macs", "params")
         },
     }
 
@@ -134,8 +136,8 @@ def naive_run(args: argparse.Namespace) -> dict:
         "out": args.out / "naive.json",
     }
     flags = [str(part) for key, value in settings.items() for part in (f"--{key}", value)]
-    if args.limit_naive:
-        flags += ["--limit-train", str(args.limit_naive)]
+    if args.quick:
+        flags += ["--limit-train", "500"]
     subprocess.run([sys.executable, str(HERE / "naive.py"), *flags], check=True)
     document = json.loads((args.out / "naive.json").read_text())
     return {
@@ -180,10 +182,15 @@ def bare_candidate(bench, genome) -> float:
     """CPU seconds of forward, backward and optimiser steps, and of scoring, with nothing around them."""
     fidelity = bench.fidelities[0]
     model = prune(bench.model, bench.encoding.decode(genome)).train()
-    batches = list(zip(range(fidelity.schedule.steps), train_batches(bench, fidelity.schedule.batch_size), strict=False))
+    batches = list(
+        zip(range(fidelity.schedule.steps), train_batches(bench, fidelity.schedule.batch_size), strict=False)
+    )
     select = list(bench.task.select.head(fidelity.select_samples).batches(SCORING_BATCH, device=bench.device))
     optimizer = torch.optim.AdamW(model.parameters(), lr=fidelity.schedule.lr)
     started = time.process_time()
+    with torch.no_grad():
+        for _, (images, _) in batches[: fidelity.recalibrate_batches]:
+            model(images)
     for _, (images, labels) in batches:
         optimizer.zero_grad()
         bench.task.loss(model(images), labels).backward()
@@ -210,14 +217,18 @@ def ratios(results: dict) -> dict:
 
 def table(results: dict) -> str:
     naive, equal, runs = results["naive"], results["equal_budget"], results["default_recipe"]
-    rows = ["| run | candidates | CPU s per candidate (median) | CPU s, search | times less | final test accuracy | final MACs |"]
+    rows = [
+        "| run | candidates | CPU s per candidate (median) | CPU s, search | times less | final test accuracy | final MACs |"
+    ]
     rows.append("|---|--:|--:|--:|--:|--:|--:|")
     for label, run in [("naive script", naive), ("evoprune, same budget", equal)] + [
         (f"evoprune, default recipe, seed {run['seed']}", run) for run in runs
     ]:
         rows.append(
             f"| {label} | {run['candidates']} | {run['median_candidate_cpu_s']:.2f} | {run['search_cpu_s']:.0f} "
-            f"| {naive['search_cpu_s'] / run['search_cpu_s']:.1f} | {100 * run['pruned_accuracy']:.2f} % | {run['pruned_macs']:,} |"
+            f"| {naive['search_cpu_s'] / run['search_cpu_s']:.1f} | {100 * run['pruned_accuracy']:.2f} % "
+            f"| {run['pruned_macs']:,} |"
+            f"| {run['pruned_macs']:,} |"
         )
     engine = results["overhead"]
     rows.append("")
@@ -231,7 +242,9 @@ def table(results: dict) -> str:
 def cpu_name() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -239,8 +252,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/bench-naive-mnist"), help="an empty or new directory")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--overhead-candidates", type=int, default=20)
-    parser.add_argument("--limit-naive", type=int, default=0, help="let the naive script use so few images (smoke test)")
-    parser.add_argument("--set", nargs="*", default=[], help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="hardly train anything: does the benchmark itself work?")
     return parser.parse_args()
 
 
