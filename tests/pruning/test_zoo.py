@@ -35,7 +35,7 @@ def test_zoo_model_pruned_equals_masked_at_three_ratios_and_five_seeds(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_layer_of_a_zoo_model_is_prunable_or_explained(name):
-    model, inputs, space = analysed(name)
+    model, _inputs, space = analysed(name)
     pruned = {member.tensor for group in space.groups for member in group.members if member.dim == 0}
     explained = {item.name for item in space.frozen}
     assert all(item.reason for item in space.frozen)
@@ -46,7 +46,7 @@ def test_every_layer_of_a_zoo_model_is_prunable_or_explained(name):
 
 @pytest.mark.parametrize("name", PLAIN_CONVNETS)
 def test_nearly_all_channels_of_plain_convnets_are_prunable(name):
-    model, inputs, space = analysed(name)
+    model, _inputs, space = analysed(name)
     outputs = [item.name for item in space.frozen if "output" in item.reason]
     total = {
         f"{path}.weight": module.weight.shape[1 if isinstance(module, nn.ConvTranspose2d) else 0]

@@ -1,4 +1,4 @@
-"""Layer, group and RMS normalisation over the kept channels of a full-size tensor."""
+"""Normalisation over the kept channels of a full-size tensor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from evoprune.errors import SurgeryError
 from evoprune.plan import Indices
+from evoprune.space.rules.modules import normalised_dim
 
 
 class KeptNorms(TorchFunctionMode):
@@ -37,10 +39,10 @@ class KeptNorms(TorchFunctionMode):
 
 
 class KeptForward:
-    """The forward of a model's own RMS normalisation, applied to the kept part of the last dimension.
+    """The forward of a normalisation that the model's author wrote, applied to the kept part of its dimension.
 
     Args:
-        module: The normalisation, with `weight` as its one parameter.
+        module: The normalisation.
         kept: Kept indices.
     """
 
@@ -48,16 +50,19 @@ class KeptForward:
         self._module, self._kept = module, kept
 
     def __call__(self, source: Tensor) -> Tensor:
-        """[..., size] -> [..., size], zero where nothing is kept."""
-        weight = self._module.get_parameter("weight")
-        index = torch.as_tensor(self._kept, device=weight.device)
+        """Same shape, zero where nothing is kept."""
+        parameters = dict(self._module.named_parameters())
+        index = torch.as_tensor(self._kept, device=source.device)
+        dim = normalised_dim(source, len(parameters["weight"]))
+        if dim is None:
+            raise SurgeryError(f"{type(self._module).__name__} normalises something else than its weight's dimension")
         own = vars(self._module).pop("forward")
         try:
-            part = {"weight": weight.index_select(0, index)}
-            result: Tensor = functional_call(self._module, part, (source.index_select(-1, index),))
+            part = {name: tensor.index_select(0, index) for name, tensor in parameters.items()}
+            result: Tensor = functional_call(self._module, part, (source.index_select(dim, index),))
         finally:
             vars(self._module)["forward"] = own
-        return torch.zeros_like(source, dtype=result.dtype).index_copy(-1, index, result)
+        return torch.zeros_like(source, dtype=result.dtype).index_copy(dim, index, result)
 
 
 def _last_dim(kept: Mapping[int, Indices], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from evoprune.pruning.masked_norms import KeptForward, KeptNorms
 from evoprune.pruning.structured import check_fits, derived_tensors
 from evoprune.space.calling import named_tensors
 from evoprune.space.pruning_space import Axis
-from evoprune.space.rules.modules import is_rms_norm
+from evoprune.space.rules.modules import is_own_norm
 
 
 def mask(model: nn.Module, plan: PruningPlan) -> nn.Module:
@@ -59,8 +59,8 @@ def _normalise_kept_only(model: nn.Module, norms: dict[str, Indices]) -> None:
         return
     names = {id(tensor): name for name, tensor in named_tensors(model).items()}
     for module in model.modules():
-        if is_rms_norm(module) and not isinstance(module, nn.RMSNorm):
-            kept = norms.get(names.get(id(module.weight), ""))
+        if is_own_norm(module) and not isinstance(module, nn.RMSNorm):
+            kept = norms.get(names.get(id(module.get_parameter("weight")), ""))
             if kept is not None:
                 vars(module)["forward"] = KeptForward(module, kept)
     if not any(isinstance(module, _MIXING) for module in model.modules()):

@@ -71,8 +71,8 @@ class SelfCheck:
 
     def _compare(self, model: nn.Module, inputs: Any, space: PruningSpace, plan: PruningPlan, *, noise: bool) -> str:
         reference = masked_copy(model, plan, only=None)
-        expected = outputs_of(reference, inputs)
         try:
+            expected = outputs_of(reference, inputs)
             found = compare(outputs_of(prune(model, plan), inputs), expected)
         except EvopruneError as error:
             return f"can't run: {error}"

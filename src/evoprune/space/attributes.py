@@ -20,7 +20,7 @@ def attribute_rules(model: nn.Module) -> tuple[AttributeRule, ...]:
     rules = []
     for path, module in model.named_modules():
         for kind, describe in _KINDS:
-            if isinstance(module, kind):
+            if isinstance(module, kind) if isinstance(kind, type) else type(module).__name__ == kind:
                 for attribute, tensor, dim, factor, divisor, as_tuple in describe(module):
                     name = names.get(id(getattr(module, tensor, None)), f"{path}.{tensor}")
                     rules.append(AttributeRule(path, attribute, (name, dim), factor, divisor, as_tuple))
@@ -31,7 +31,7 @@ def attribute_rules(model: nn.Module) -> tuple[AttributeRule, ...]:
 HEAD_COUNTS = {"num_heads", "n_heads", "nhead", "n_head", "heads", "num_attention_heads", "h"}
 """Attributes in which attention modules keep the number of their heads; add the names that yours use."""
 
-HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_attn"}
+HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_attn", "split_size"}
 """Attributes in which they keep the width of all heads together."""
 
 
@@ -92,6 +92,13 @@ def _group_norm(module: nn.GroupNorm) -> Found:
         yield "num_groups", "weight", 0, 1, 1, False
 
 
+def _conv1d(module: nn.Module) -> Found:
+    """`transformers.pytorch_utils.Conv1D`: a linear layer with its weight transposed."""
+    for attribute, dim in (("nx", 0), ("nf", 1)):
+        if hasattr(module, attribute):
+            yield attribute, "weight", dim, 1, 1, False
+
+
 def _embedding(_: nn.Embedding) -> Found:
     yield "embedding_dim", "weight", 1, 1, 1, False
 
@@ -116,7 +123,8 @@ def _attention(module: nn.MultiheadAttention) -> Found:
     yield "num_heads", "in_proj_weight", 0, 1, 3 * module.head_dim, False
 
 
-_KINDS: tuple[tuple[type[nn.Module], Callable[..., Found]], ...] = (
+_KINDS: tuple[tuple[type[nn.Module] | str, Callable[..., Found]], ...] = (
+    ("Conv1D", _conv1d),
     (_ConvNd, _conv),
     (nn.Linear, _linear),
     (_NormBase, _norm),

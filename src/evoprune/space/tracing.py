@@ -83,13 +83,19 @@ class Tracer(WatchingMode):
         """Run a module without following its operations, then label its results by a rule for the module as a whole."""
         if self._paused:
             return forward(*args, **kwargs)
-        self._paused = True
-        try:
+        with self.pausing():
             result = forward(*args, **kwargs)
-        finally:
-            self._paused = False
         self.follow(f"{type(module).__name__}.forward", lambda call: rule(call, module), args, kwargs, result)
         return result
+
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Follow nothing for a while."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def is_named(self, tensor: Tensor) -> bool:
         """Whether `tensor` is a parameter or buffer of the model."""

@@ -57,6 +57,22 @@ def same_shape(call: Call) -> None:
     call.put(call.dims(call.operands[0]))
 
 
+@rule("as_strided_")
+def restride(call: Call) -> None:
+    """ATen's adaptive pooling rewrites the strides of dimensions of size 1; anything more is not followed."""
+    operand = call.operands[0]
+    expected = 1
+    plain = (
+        operand.storage_offset() == 0 and operand.numel() * operand.element_size() == operand.untyped_storage().nbytes()
+    )
+    for size, stride in zip(reversed(operand.shape), reversed(operand.stride()), strict=True):
+        plain = plain and (size == 1 or stride == expected)
+        expected *= size
+    if not plain:
+        call.freeze_dims(call.dims(operand), "is given new strides")
+    call.put(call.dims(operand) if plain else {})
+
+
 def move(call: Call, operation: Callable[[Tensor], Tensor]) -> None:
     """Label the result with each label of the first operand, moved by `operation`.
 
