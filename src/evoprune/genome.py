@@ -73,5 +73,9 @@ class BitGenome:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __reduce__(self) -> tuple[type[BitGenome], tuple[NDArray[np.uint8], int]]:
+        # numpy forgets on unpickling that an array is read-only.
+        return BitGenome, (self.packed, self.length)
+
     def __repr__(self) -> str:
         return f"BitGenome({self.digest[:8]}, {self.length} bits)"
