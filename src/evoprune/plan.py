@@ -70,11 +70,12 @@ class PruningPlan:
         """
         try:
             document = json.loads(text)
-            if document["format"] != FORMAT:
+            if _read_int(document["format"]) != FORMAT:
                 raise InvalidPlanError(f"plan has format {document['format']!r}, this evoprune reads format {FORMAT}")
-            return cls(
-                _read_kept(document["kept"]), _read_attributes(document["attributes"]), str(document["fingerprint"])
-            )
+            fingerprint = document["fingerprint"]
+            if not isinstance(fingerprint, str):
+                raise TypeError("the fingerprint is not text")
+            return cls(_read_kept(document["kept"]), _read_attributes(document["attributes"]), fingerprint)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise InvalidPlanError(f"not a pruning plan: {type(error).__name__}: {error}") from error
 
@@ -87,11 +88,11 @@ class PruningPlan:
 
 def _check_indices(name: str, dimension: int, indices: Indices) -> None:
     where = f"plan for {name!r}, dimension {dimension}"
-    if indices.ndim != 1 or indices.size == 0:
-        raise InvalidPlanError(f"{where}: a non-empty list of indices is needed")
+    if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
+        raise InvalidPlanError(f"{where}: a non-empty list of integer indices is needed")
     if dimension < 0 or int(indices[0]) < 0:
         raise InvalidPlanError(f"{where}: negative dimensions and indices are not accepted")
-    if np.any(np.diff(indices) <= 0):
+    if np.any(indices[1:] <= indices[:-1]):
         raise InvalidPlanError(f"{where}: indices must be strictly increasing, without duplicates")
 
 
@@ -108,10 +109,17 @@ def _read_indices(name: str, values: Any) -> Indices:
     return np.array(values, dtype=np.int64)
 
 
+def _read_int(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not an integer")
+    return value
+
+
 def _read_attributes(document: Any) -> dict[str, dict[str, AttributeValue]]:
     return {
         str(module): {
-            str(key): tuple(map(int, value)) if isinstance(value, list) else int(value) for key, value in values.items()
+            str(key): tuple(map(_read_int, value)) if isinstance(value, list) else _read_int(value)
+            for key, value in values.items()
         }
         for module, values in document.items()
     }
