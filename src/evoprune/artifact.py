@@ -15,12 +15,17 @@ from evoprune.errors import StoreCorruptedError, UsageError
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """The state of `model` by name, each shared tensor once (under its first name), contiguous and on the CPU."""
     seen: set[int] = set()
+    storages: set[int] = set()
     weights: dict[str, Tensor] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) in seen or not isinstance(tensor, Tensor):
             continue
         seen.add(id(tensor))
-        weights[name] = tensor.detach().to("cpu").contiguous()
+        plain = tensor.detach().to("cpu").contiguous()
+        # safetensors takes no two views of one memory.
+        address = plain.untyped_storage().data_ptr()
+        weights[name] = plain.clone() if address in storages else plain
+        storages.add(address)
     return weights
 
 
@@ -46,18 +51,18 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor], origin: str) -> No
 
     Args:
         model: Network of exactly these names and shapes.
-        weights: As `weights_of` gives them.
+        weights: As `weights_of` gives them, or with shared tensors under each of their names.
         origin: Where they come from, for the error message.
 
     Raises:
         UsageError: Names or shapes are not those of the model.
     """
-    expected = weights_of(model)
-    missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    state = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    missing, unknown = sorted(weights_of(model).keys() - weights.keys()), sorted(weights.keys() - state.keys())
     wrong = [
-        f"{name} is {list(weights[name].shape)}, the model has {list(expected[name].shape)}"
-        for name in expected.keys() & weights.keys()
-        if weights[name].shape != expected[name].shape
+        f"{name} is {list(weights[name].shape)}, the model has {list(state[name].shape)}"
+        for name in state.keys() & weights.keys()
+        if weights[name].shape != state[name].shape
     ]
     problems = (
         [f"{name} is missing" for name in missing] + [f"{name} is not in the model" for name in unknown] + sorted(wrong)
@@ -66,6 +71,5 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor], origin: str) -> No
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UsageError(f"the weights in {origin} are of another architecture: {'; '.join(problems[:3])}{more}")
     with torch.no_grad():
-        state = model.state_dict(keep_vars=True)
         for name, value in weights.items():
             state[name].copy_(value)
