@@ -58,7 +58,7 @@ def resolve(kind: str, name: str) -> Any:
         return import_object(BUILT_IN[kind][name])
     for point in entry_points(group=f"evoprune.{kind}"):
         if point.name == name:
-            return point.load()
+            return import_object(f"{point.module}:{point.attr}")
     if ":" in name:
         return import_object(name)
     known = known_names(kind)

@@ -1,0 +1,19 @@
+import dataclasses
+
+from evoprune.results import ModelReport, Status
+
+FIGURES = {field.name: number for number, field in enumerate(dataclasses.fields(ModelReport))}
+
+
+def test_report_gives_its_figures_by_name():
+    assert ModelReport(**FIGURES).to_json() == FIGURES
+
+
+def test_report_leaves_out_what_was_not_measured():
+    written = ModelReport(**{**FIGURES, "latency_ms": None}).to_json()
+    assert written.keys() == FIGURES.keys() - {"latency_ms"}
+
+
+def test_status_is_written_as_its_word():
+    assert [f"{status}" for status in Status] == ["ok", "failed", "infeasible"]
+    assert Status("failed") is Status.FAILED
