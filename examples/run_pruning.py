@@ -20,7 +20,7 @@ class Config:
     class TRAINING:
         BATCH_SIZE = 128
         EPOCHS = 5  # of the dense baseline
-        FINETUNE_EPOCHS = 0.05  # of each candidate before it is scored; fractions are fine
+        FINETUNE_EPOCHS = 0.04  # of each candidate before it is scored; fractions are fine
         RETRAIN_EPOCHS = 8  # of the best network
 
     class GA:
@@ -30,7 +30,7 @@ class Config:
 
     class FITNESS:
         W_ACC = 1.0  # fitness = W_ACC * accuracy + W_MACS * fraction of MACs saved
-        W_MACS = 0.1
+        W_MACS = 0.2
 
 
 def main() -> None:
@@ -51,6 +51,7 @@ def main() -> None:
                     "finetune_epochs": Config.TRAINING.FINETUNE_EPOCHS,
                     "retrain_epochs": Config.TRAINING.RETRAIN_EPOCHS,
                     "lr": 0.005,
+                    "finetune_lr": 0.002,
                     "retrain_lr": 0.01,
                 },
                 "ga": {
@@ -60,6 +61,7 @@ def main() -> None:
                 },
                 "fitness": {"w_acc": Config.FITNESS.W_ACC, "w_macs": Config.FITNESS.W_MACS},
                 "search": {"layer_types": ["conv"], "round_to": 8},
+                "fidelity": {"recalibrate_batches": 2, "select_samples": 2000},
             },
         )
     console.show_result(result)

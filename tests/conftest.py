@@ -103,6 +103,15 @@ def leaks(before: Surroundings, after: Surroundings) -> list[str]:
     return found + [f"the global generator of {name} was used: {hint}" for name, used in changed.items() if used]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def rich_with_a_generator_of_its_own() -> Iterator[None]:
+    """rich numbers its styles with `random.getrandbits`; that is its own affair and no leak of ours."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("rich.style.getrandbits", random.Random(0).getrandbits)
+    yield
+    patch.undo()
+
+
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves the environment, threads, processes or a global generator different."""

@@ -80,7 +80,6 @@ def equal_run(args: argparse.Namespace) -> dict:
         "ga.initial_keep": "[0.5,0.5]",
         "ga.elitism": 1,
         "training.finetune_epochs": 0.01 if args.quick else FINETUNE_EPOCHS,
-        "training.finetune_steps": "null",
         "fidelity.select_samples": "null",
     }
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
