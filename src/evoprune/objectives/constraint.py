@@ -10,8 +10,7 @@ from typing import Final
 
 from evoprune.errors import ConfigError
 
-_MULTIPLIERS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-_UNITS: Final = ("", "b", "ms")
+_UNITS: Final = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "ms": 1.0}
 _PATTERN: Final = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)\s*")
 
 
@@ -46,6 +45,8 @@ class Constraint:
             raise ConfigError(f"constraint {text!r} is not of the form macs<=0.5, params<=100k or accuracy>=0.99")
         name, relation, number, unit = match.groups()
         value = float(number)
+        if math.isinf(value):
+            raise ConfigError(f"constraint {text!r} has a bound that is too large")
         if unit == "%":
             return cls(name, relation == "<=", value / 100, relative=True)
         if unit == "":
@@ -53,11 +54,12 @@ class Constraint:
         return cls(name, relation == "<=", value * _multiplier(unit, text), relative=False)
 
     def violation(self, values: Mapping[str, float], baseline: Mapping[str, float]) -> float:
-        """By what fraction of the bound the value is on the wrong side; 0 when it is kept."""
+        """By what fraction of the bound the value is on the wrong side, of the value where the bound is 0; 0 when it is kept."""
+        value = values[self.objective]
         bound = self.bound * baseline[self.objective] if self.relative else self.bound
-        excess = values[self.objective] - bound if self.at_most else bound - values[self.objective]
+        excess = value - bound if self.at_most else bound - value
         # Products of fractions miss whole bounds by a rounding error; that is no violation.
-        return excess / max(abs(bound), 1e-12) if excess > 1e-9 * abs(bound) else 0.0
+        return excess / abs(bound or value) if excess > 1e-9 * abs(bound) else 0.0
 
 
 def total_violation(
@@ -68,9 +70,8 @@ def total_violation(
 
 
 def _multiplier(unit: str, text: str) -> float:
-    lowered = unit.lower()
-    for suffix in _UNITS:
-        prefix = lowered.removesuffix(suffix) if suffix else lowered
-        if prefix in _MULTIPLIERS:
-            return _MULTIPLIERS[prefix]
-    raise ConfigError(f"constraint {text!r} has the unknown unit {unit!r}; accepted are %, k, M, G, B, kB, MB and ms")
+    if unit.lower() not in _UNITS:
+        raise ConfigError(
+            f"constraint {text!r} has the unknown unit {unit!r}; accepted are %, k, M, G, B, kB, MB, GB and ms"
+        )
+    return _UNITS[unit.lower()]
