@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import typer
 
@@ -41,15 +42,28 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 stopped but resumable, 2 something to fix."""
     debug = "--debug" in sys.argv[1:]
     try:
-        app()
-    except EvopruneError as error:
-        if debug:
-            raise
-        typer.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            typer.echo(f"hint: {error.hint}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        # Taken out, so that it may stand anywhere.
+        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except EvopruneError as error:
+        _complain(error.message, error.hint, debug=debug)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except Exception as error:  # from a recipe, a full disk, a bug: no reason to show a page of code unasked
+        message = " ".join(str(error).split())
+        _complain(
+            f"{type(error).__name__}: {message}",
+            "not an error that evoprune foresees; --debug shows where",
+            debug=debug,
+        )
+        sys.exit(1)
+
+
+def _complain(message: str, hint: str, *, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    typer.echo(f"error: {message}", err=True)
+    if hint:
+        typer.echo(f"hint: {hint}", err=True)

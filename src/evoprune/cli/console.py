@@ -23,7 +23,6 @@ from evoprune.events import (
     CandidateEvaluated,
     DataProgress,
     Event,
-    GenerationEnded,
     GenerationStarted,
     RunStarted,
     SpaceAnalyzed,
@@ -62,6 +61,7 @@ class Console:
         self._bars: dict[str, TaskID] = {}
         self._best: tuple[float, str] | None = None
         self._started = time.monotonic()
+        self._idle = True
 
     def __enter__(self) -> Console:
         self._progress.start()
@@ -74,6 +74,7 @@ class Console:
 
     def __call__(self, event: Event) -> None:
         """Show what happened."""
+        self._idle = False
         match event:
             case DataProgress():
                 note = f"{event.done_bytes / 1e6:.1f} MB from {event.source}"
@@ -82,12 +83,12 @@ class Console:
                 done, total = event.epoch * event.batches + event.batch, event.epochs * event.batches
                 self._show(TITLES[event.stage], done, total, f"loss {event.loss:.3f}")
             case GenerationStarted():
-                self._show("generations", event.generation, event.generations, self._best_note())
-                self._show("candidates", 0, event.candidates, "")
+                done, total = event.generation * event.candidates, event.generations * event.candidates
+                self._show("search", done, total, self._best_note())
+                title = f"generation {event.generation + 1} of {event.generations}"
+                self._show("generation", 0, event.candidates, "", title)
             case CandidateEvaluated():
                 self._candidate(event)
-            case GenerationEnded():
-                self._advance("generations", self._best_note())
             case StageEnded():
                 self._clear()
         line = self._line(event)
@@ -96,6 +97,8 @@ class Console:
 
     def show_result(self, result: Result) -> None:
         """The comparison, and where everything is."""
+        if self._idle:
+            self._console.print("this run is already done; nothing was run again", markup=False)
         table = Table(title="baseline against pruned", title_justify="left")
         for heading in ("", "baseline", "pruned", "change"):
             table.add_column(heading, justify="right" if heading else "left")
@@ -116,7 +119,8 @@ class Console:
             note = f"accuracy {values['accuracy']:.4f}, {values['macs']:,.0f} MACs"
             if self._best is None or event.fitness > self._best[0]:
                 self._best = (event.fitness, note)
-        self._advance("candidates", f"last: {note}")
+        self._advance("search", self._best_note())
+        self._advance("generation", f"last: {note}")
 
     def _best_note(self) -> str:
         return f"best: fitness {self._best[0]:.4f}, {self._best[1]}" if self._best else ""
@@ -133,10 +137,10 @@ class Console:
             case _:
                 return describe(event)
 
-    def _show(self, name: str, done: int, total: int | None, note: str) -> None:
+    def _show(self, name: str, done: int, total: int | None, note: str, title: str | None = None) -> None:
         if name not in self._bars:
             self._bars[name] = self._progress.add_task(name, total=total, note=note)
-        self._progress.update(self._bars[name], completed=done, total=total, note=note)
+        self._progress.update(self._bars[name], completed=done, total=total, note=note, description=title or name)
 
     def _advance(self, name: str, note: str) -> None:
         if name in self._bars:

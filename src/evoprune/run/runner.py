@@ -132,7 +132,7 @@ class _Run:
             data = digests_of_data(problem.task)
             store.pin("data", data)
             store.pin("model", digest_of_model(problem.model))
-        with stage("baseline", self.notify):
+        with stage("baseline", self.notify, "the dense network, trained now or taken from an earlier run"):
             model = prepare_baseline(problem, config, store, data=data, device=device, notify=self.notify).eval()
         problem = replace(problem, model=model, example_inputs=to_device(problem.example_inputs, device))
         with stage("analysis", self.notify):
