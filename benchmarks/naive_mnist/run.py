@@ -26,7 +26,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 import evoprune
-from evoprune.api import recipe_source, resolve_recipe_config
 from evoprune.caching import cache_directory
 from evoprune.evaluation.evaluate import evaluate_candidate
 from evoprune.pruning.checked import analyze
@@ -34,6 +33,7 @@ from evoprune.pruning.structured import prune
 from evoprune.run.assemble import SCORING_BATCH, CandidateWork
 from evoprune.run.config import Config
 from evoprune.run.journal import read_journal
+from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config
 from evoprune.seeding import SeedTree
 
 HERE = Path(__file__).parent

@@ -29,9 +29,9 @@ def run_recipe(
     Flags override the configuration file, which overrides the recipe's defaults. A directory that holds this very run is
     resumed; any other non-empty one is left alone.
     """
-    from evoprune.api import recipe_source, resolve_recipe_config, run_directory
     from evoprune.cli.session import run_in_terminal
     from evoprune.run.config import parse_overrides, read_config
+    from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config, run_directory
 
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
     flags = _flags(seed, workers, executor, time_budget, constraint)

@@ -1,0 +1,59 @@
+"""Runs of recipes: their settings, where they go, and how to find them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evoprune.errors import UsageError
+from evoprune.run.config import Config, make_config, read_config
+from evoprune.run.problem import RecipeSource
+from evoprune.run.store import CONFIG
+
+
+def stored_config(directory: Path) -> Config:
+    """The configuration that a recipe's run was started with.
+
+    Raises:
+        UsageError: There is no run of a recipe in the directory.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise UsageError(f"{directory} is not a run directory: it has no {CONFIG}")
+    resolved = make_config(read_config(path))
+    if resolved.recipe is None:
+        raise UsageError(
+            f"{directory} was started from Python", "call evoprune.evolve again with the same arguments and out"
+        )
+    return resolved
+
+
+def resolve_recipe_config(recipe: str | None, *layers: Mapping[str, Any]) -> Config:
+    """The recipe's own defaults under the given layers, validated.
+
+    Raises:
+        ConfigError: No recipe is named, or a setting is wrong.
+    """
+    named = recipe or next((layer["recipe"] for layer in reversed(layers) if layer.get("recipe")), None)
+    if named is None:
+        raise UsageError("no recipe is named", "pass one, or set `recipe:` in the configuration")
+    return make_config(recipe_defaults(str(named)), *layers, {"recipe": named})
+
+
+def recipe_defaults(recipe: str) -> dict[str, Any]:
+    """The settings that a built-in recipe ships with; none for others."""
+    path = Path(__file__).parent.parent / "recipes" / f"{recipe}.yaml"
+    return read_config(path) if recipe.replace("-", "_").isidentifier() and path.is_file() else {}
+
+
+def recipe_source(config: Config) -> RecipeSource:
+    """Where the problem of a recipe's run comes from."""
+    assert config.recipe is not None
+    return RecipeSource(config.recipe, config.data.dir, config.data.select_size, config.run.seed)
+
+
+def run_directory(config: Config, out: Path | str | None) -> Path:
+    """Where a recipe's run goes."""
+    name = (config.recipe or "run").replace(":", "-")
+    return Path(out or config.run.out or Path("runs") / name)
