@@ -1,0 +1,140 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evoprune.errors import ReplayMismatchError, StoreCorruptedError, UsageError
+from evoprune.run.store import CONFIG, JOURNAL, LOCK, MANIFEST, RunStore
+
+IDENTITY = {"ga": {"pop_size": 4}, "run": {"seed": 0}}
+HOLD = """
+import sys, time
+from pathlib import Path
+from evoprune.run.store import RunStore
+store = RunStore(Path(sys.argv[1]), {"ga": {"pop_size": 4}, "run": {"seed": 0}}, "")
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def snapshot(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run(tmp_path):
+    directory = tmp_path / "deep" / "run"
+    with RunStore(directory, IDENTITY, "ga: {}\n") as store:
+        store.remember("baseline_sha256", "abc")
+    return directory
+
+
+def test_store_appears_at_once_with_its_manifest_when_there_is_none(tmp_path):
+    with RunStore(tmp_path / "a" / "b", IDENTITY, "ga: {}\n") as store:
+        assert (store.directory / MANIFEST).exists()
+        assert (store.directory / CONFIG).read_text() == "ga: {}\n"
+        assert not store.done
+
+
+def test_store_remembers_when_it_is_opened_again(run):
+    with RunStore(run, IDENTITY, "other: {}\n") as store:
+        assert store.recall("baseline_sha256") == "abc"
+        assert store.recall("nothing") is None
+        assert (run / CONFIG).read_text() == "ga: {}\n"
+        store.remember("status", "done")
+    with RunStore(run, IDENTITY, "") as store:
+        assert store.done
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", ".git", ".probe", ".lock.txt", "evaluations.jsonl", "manifest.json"])
+def test_store_refuses_a_directory_of_something_else_and_leaves_it_alone(tmp_path, name):
+    (tmp_path / name).write_text('{"short_name": "an app"}')
+    (tmp_path / LOCK).write_text("precious")
+    before = snapshot(tmp_path)
+    with pytest.raises(UsageError, match="not a run of evoprune") as caught:
+        RunStore(tmp_path, IDENTITY, "")
+    assert "nothing was changed" in caught.value.hint
+    assert snapshot(tmp_path) == before
+
+
+def test_store_names_the_settings_that_differ_and_leaves_the_run_alone(run):
+    before = snapshot(run)
+    with pytest.raises(ReplayMismatchError, match=r"run\.seed: 0 there, 1 here") as caught:
+        RunStore(run, {"ga": {"pop_size": 4}, "run": {"seed": 1}}, "new: {}\n")
+    assert "pop_size" not in caught.value.message
+    assert snapshot(run) == before
+
+
+def test_store_refuses_a_run_of_other_versions(run, monkeypatch):
+    monkeypatch.setattr("evoprune.run.manifest.version", lambda name: "0.0.1")
+    with pytest.raises(ReplayMismatchError, match=r"torch: .* there, 0\.0\.1 here"):
+        RunStore(run, IDENTITY, "")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00", "[" * 100_000])
+def test_store_refuses_a_damaged_manifest(run, content):
+    (run / MANIFEST).write_text(content)
+    with pytest.raises((StoreCorruptedError, UsageError), match=r"manifest\.json"):
+        RunStore(run, IDENTITY, "")
+    assert (run / MANIFEST).read_text() == content
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null/run", "/dev/null"])
+def test_store_says_so_when_the_directory_cannot_be_written(place):
+    with pytest.raises(UsageError, match=f"can't write to the output directory {place}") as caught:
+        RunStore(Path(place), IDENTITY, "")
+    assert "--out" in caught.value.hint
+
+
+def test_store_says_so_when_the_lock_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(lock, **_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("evoprune.run.store.FileLock.acquire", refuse)
+    with pytest.raises(UsageError, match=r"can't write to the output directory .*: Permission denied"):
+        RunStore(tmp_path, IDENTITY, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_store_is_refused_while_another_process_holds_it_and_free_when_that_is_dead(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="another process is at work"):
+            RunStore(tmp_path / "run", IDENTITY, "")
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        holder.stdout.close()
+    with RunStore(tmp_path / "run", IDENTITY, "") as store:
+        assert not store.done
+
+
+def test_store_begins_when_a_process_died_before_its_manifest_was_in_place(tmp_path):
+    (tmp_path / LOCK).touch()
+    (tmp_path / f".{MANIFEST}.x1y2").write_text("{")
+    with RunStore(tmp_path, IDENTITY, "") as store:
+        assert store.recall("status") == "running"
+
+
+def test_store_withdraws_when_the_settings_stop_a_run_that_has_nothing(tmp_path):
+    with pytest.raises(UsageError, match="wrong"), RunStore(tmp_path / "run", IDENTITY, ""):
+        raise UsageError("wrong")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_store_keeps_what_there_is_when_the_settings_stop_a_resumed_run(run):
+    with pytest.raises(UsageError, match="wrong"), RunStore(run, IDENTITY, ""):
+        raise UsageError("wrong")
+    assert {MANIFEST, CONFIG, JOURNAL} <= {path.name for path in run.iterdir()}
+
+
+def test_pin_refuses_another_value_at_a_resume(run):
+    with RunStore(run, IDENTITY, "") as store:
+        store.pin("data", {"train": "1"})
+        store.pin("data", {"train": "1"})
+    with RunStore(run, IDENTITY, "") as store, pytest.raises(ReplayMismatchError, match=r"another data: .*'1'.*'2'"):
+        store.pin("data", {"train": "2"})
