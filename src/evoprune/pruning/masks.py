@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection
 from typing import Any
 
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.plan import Indices, PruningPlan
+from evoprune.pruning.cloning import clone
 from evoprune.pruning.masked_norms import KeptForward, KeptNorms
-from evoprune.pruning.structured import check_fits, derived_tensors
+from evoprune.pruning.structured import check_fits
 from evoprune.space.calling import named_tensors
 from evoprune.space.pruning_space import Axis
 from evoprune.space.rules.modules import is_own_norm
@@ -32,7 +32,7 @@ def mask(model: nn.Module, plan: PruningPlan) -> nn.Module:
 def masked_copy(model: nn.Module, plan: PruningPlan, only: Collection[Axis] | None) -> nn.Module:
     """As `mask`, but zeroing just the axes in `only` where that is given."""
     check_fits(model, plan)
-    masked = copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in derived_tensors(model)})
+    masked = clone(model)
     tensors = named_tensors(masked)
     for name, dimensions in plan.kept.items():
         for dim, indices in dimensions.items():
@@ -45,7 +45,9 @@ def masked_copy(model: nn.Module, plan: PruningPlan, only: Collection[Axis] | No
 
 def removed(size: int, kept: Indices) -> Indices:
     """The indices below `size` that are not kept."""
-    return np.setdiff1d(np.arange(size), kept, assume_unique=True)
+    gone = np.ones(size, dtype=np.bool_)
+    gone[kept] = False
+    return np.flatnonzero(gone)
 
 
 def _clear(tensor: Tensor, dim: int, kept: Indices, value: float) -> None:

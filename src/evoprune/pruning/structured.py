@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from evoprune.errors import InvalidPlanError
 from evoprune.plan import AttributeValue, Indices, PruningPlan
+from evoprune.pruning.cloning import clone
 from evoprune.pruning.slim_attention import SlimMultiheadAttention
 from evoprune.space.calling import named_tensors
 from evoprune.space.fingerprint import fingerprint
@@ -34,9 +35,7 @@ def prune(model: nn.Module, plan: PruningPlan) -> nn.Module:
     memo: dict[int, Any] = {}
     for name, tensor in tensors.items():
         memo[id(tensor)] = cut(tensor, plan.kept.get(name, {}))
-    for tensor in derived_tensors(model):
-        memo.setdefault(id(tensor), tensor.detach().clone())
-    smaller = copy.deepcopy(model, memo)
+    smaller = clone(model, memo)
     _set_attributes(smaller, plan.attributes)
     return smaller
 
@@ -99,16 +98,6 @@ def _select(tensor: Tensor, kept: Mapping[int, Indices]) -> Tensor:
         if tensor.dim() == rank and tensor.is_contiguous(memory_format=layout) and not tensor.is_contiguous():
             result = result.contiguous(memory_format=layout)
     return result
-
-
-def derived_tensors(model: nn.Module) -> list[Tensor]:
-    """Tensors kept in plain attributes that are results of a computation, which `deepcopy` refuses to copy."""
-    return [
-        value
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    ]
 
 
 def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, AttributeValue]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,9 @@ from torch import Tensor, nn
 
 from evoprune.errors import SurgeryError
 from evoprune.plan import PruningPlan
+from evoprune.pruning.cloning import clone
 from evoprune.pruning.masks import mask
-from evoprune.pruning.structured import derived_tensors, prune
+from evoprune.pruning.structured import prune
 from evoprune.space.calling import call_model, map_tensors, run_example, tensors_in, undisturbed
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -71,8 +71,7 @@ def verify(model: nn.Module, plan: PruningPlan, example_inputs: Any) -> Verifica
 
 def in_float64(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
     """Copies in float64 if the model runs in it, else the model and inputs as they are."""
-    memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in derived_tensors(model)}
-    wide = copy.deepcopy(model, memo).double()
+    wide = clone(model).double()
     inputs = map_tensors(example_inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
     try:
         with undisturbed(wide):
