@@ -37,7 +37,7 @@ class PymooSearch:
 
     Args:
         algorithm: Set up with the operators of this file.
-        seen: The set that the algorithm's duplicate elimination consults; every genome asked is added to it.
+        seen: Digests that the algorithm's duplicate elimination consults; that of every genome asked is added.
         costs_of: What pymoo minimises, from what is told.
         objectives: Number of these costs.
         seed: Seed of pymoo's generator.
@@ -46,7 +46,7 @@ class PymooSearch:
     def __init__(
         self,
         algorithm: GeneticAlgorithm,
-        seen: set[BitGenome],
+        seen: set[str],
         *,
         costs_of: Callable[[Scored], Sequence[float]],
         objectives: int,
@@ -66,7 +66,7 @@ class PymooSearch:
         if self._asked is None or len(self._asked) == 0:
             return ()
         genomes = [individual.X[0] for individual in self._asked]
-        self._seen.update(genomes)
+        self._seen.update(genome.digest for genome in genomes)
         return genomes
 
     def tell(self, scored: Sequence[Scored]) -> None:
@@ -171,17 +171,17 @@ class _Repair(Repair):
 class _NeverAgain(DuplicateElimination):
     """Drops what was asked before, in this generation or in any other."""
 
-    def __init__(self, seen: set[BitGenome]) -> None:
+    def __init__(self, seen: set[str]) -> None:
         super().__init__()
         self._seen = seen
 
     def do(self, pop: Population, *others: Population, **_: Any) -> Population:
-        known = {individual.X[0] for other in others for individual in other}
+        known = {individual.X[0].digest for other in others for individual in other}
         fresh: list[int] = []
         for position, individual in enumerate(pop):
-            genome = individual.X[0]
-            if genome not in known and genome not in self._seen:
-                known.add(genome)
+            digest = individual.X[0].digest
+            if digest not in known and digest not in self._seen:
+                known.add(digest)
                 fresh.append(position)
         return pop[fresh]
 
@@ -197,7 +197,7 @@ def as_objects(genomes: Sequence[BitGenome]) -> Objects:
 def genetic(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> PymooSearch:
     """The classical genetic algorithm on fitness: tournament, uniform crossover, bit flips, elitist replacement."""
     del objectives
-    seen: set[BitGenome] = set()
+    seen: set[str] = set()
     algorithm = GeneticAlgorithm(
         selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=settings.tournament_size),
         survival=ElitistReplacement(settings.elitism),
@@ -208,12 +208,12 @@ def genetic(representation: Representation, settings: SearchSettings, *, objecti
 
 def nsga2(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> PymooSearch:
     """NSGA-II on all costs, a front in one run; its tournaments are binary (Deb et al. 2002)."""
-    seen: set[BitGenome] = set()
+    seen: set[str] = set()
     algorithm = NSGA2(survival=RankAndCrowding(), **_variation(representation, settings, seen))
     return PymooSearch(algorithm, seen, costs_of=lambda one: one.costs, objectives=objectives, seed=seed)
 
 
-def _variation(representation: Representation, settings: SearchSettings, seen: set[BitGenome]) -> dict[str, Any]:
+def _variation(representation: Representation, settings: SearchSettings, seen: set[str]) -> dict[str, Any]:
     return {
         "pop_size": settings.pop_size,
         "n_offsprings": settings.pop_size,

@@ -22,7 +22,7 @@ class RandomSearch:
         self._pop_size = settings.pop_size
         self._keep_range = settings.initial_keep
         self._generator = np.random.default_rng(seed)
-        self._seen: set[BitGenome] = set()
+        self._seen: set[str] = set()
         self._population: Sequence[BitGenome] = ()
 
     def ask(self) -> Sequence[BitGenome]:
@@ -32,8 +32,8 @@ class RandomSearch:
             if len(batch) == self._pop_size:
                 break
             genome = sample(self._representation, self._keep_range, self._generator)
-            if genome not in self._seen:
-                self._seen.add(genome)
+            if genome.digest not in self._seen:
+                self._seen.add(genome.digest)
                 batch.append(genome)
         return batch
 
