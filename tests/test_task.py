@@ -1,5 +1,8 @@
+import pickle
+
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils.data import (
     DataLoader,
     Dataset,
@@ -209,6 +212,7 @@ def subset(data, *rows):
 
 DATA = dataset()
 WHOLE = tensor_source()
+TEST = [(torch.zeros(1, 1), torch.zeros(1))]
 BATCHES = [(torch.zeros(2, 1), torch.zeros(2))]
 
 
@@ -218,7 +222,7 @@ def cut(*rows):
 
 OVERLAPPING = {
     "rows of one tensor": (cut(1, 2, 3), cut(3, 4)),
-    "all rows and some": (WHOLE, cut(3)),
+    "all rows and some": (WHOLE, cut(3, 4)),
     "one list": (BATCHES, BATCHES),
     "one data set": (DataLoader(DATA), DataLoader(DATA, shuffle=True)),
     "subsets": (subset(DATA, 1, 2), subset(DATA, 2, 3)),
@@ -232,7 +236,7 @@ OVERLAPPING = {
 }
 DISJOINT = {
     "rows of one tensor": (cut(1, 2), cut(3, 4)),
-    "two tensors": (WHOLE, tensor_source()),
+    "two tensors": (cut(1, 2), tensor_source()),
     "two lists": (BATCHES, list(BATCHES)),
     "subsets": (subset(DATA, 1, 2), subset(DATA, 3, 4)),
     "nested subsets": (subset(Subset(DATA, [5, 6, 7]), 0, 1), subset(Subset(DATA, [5, 6, 7]), 2)),
@@ -246,18 +250,32 @@ DISJOINT = {
 
 @pytest.mark.parametrize("pair", OVERLAPPING.values(), ids=OVERLAPPING)
 def test_task_refuses_sets_that_share_samples(pair):
-    other = [(torch.zeros(1, 1), torch.zeros(1))]
+    one, other = pair
+    with pytest.raises(DataError, match="train and select sets share samples"):
+        Task(train=one, select=other, test=TEST)
     with pytest.raises(DataError, match="train and test sets share samples"):
-        Task(train=pair[0], select=other, test=pair[1])
-    with pytest.raises(DataError, match="select and test sets share samples"):
-        Task(train=other, select=pair[0], test=pair[1])
+        Task(train=other, select=TEST, test=one)
 
 
 @pytest.mark.parametrize("pair", DISJOINT.values(), ids=DISJOINT)
 def test_task_takes_sets_that_share_nothing(pair):
-    task = Task(train=pair[0], select=[(torch.zeros(1, 1), torch.zeros(1))], test=pair[1], class_names=["a"])
+    train, test = pair
+    select = cut(9) if isinstance(train, TensorSource) else list(BATCHES)
+    task = Task(train=train, select=select, test=test, class_names=["a"])
     assert len(task.train) > 0
     assert task.class_names == ("a",)
+
+
+@pytest.mark.parametrize("select", [BATCHES, tensor_source()], ids=["loader", "other images"])
+def test_task_refuses_sets_that_can_not_be_joined_before_anything_is_computed(select):
+    with pytest.raises(DataError, match="joined"):
+        Task(train=WHOLE, select=select, test=TEST)
+
+
+def test_task_travels_between_processes_whole():
+    task = pickle.loads(pickle.dumps(Task(train=cut(1, 2), select=cut(3), test=TEST)))
+    assert order(task.train.joined(task.select)) == [1, 2, 3]
+    assert (task.loss, task.metric) == (functional.cross_entropy, accuracy)
 
 
 def test_task_takes_the_parts_of_a_random_split():

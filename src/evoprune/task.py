@@ -172,7 +172,7 @@ class Task:
         class_names: For reports.
 
     Raises:
-        DataError: A set is empty, can be read only once, or shares samples with another.
+        DataError: A set is empty, can be read only once, shares samples with another, or train and select can't be joined.
     """
 
     train: Source
@@ -191,12 +191,11 @@ class Task:
         metric: Metric = accuracy,
         class_names: Sequence[str] = (),
     ) -> None:
-        sources = {
-            "train": as_source(train, "train"),
-            "select": as_source(select, "select"),
-            "test": as_source(test, "test"),
-        }
+        given = {"train": train, "select": select, "test": test}
+        sources = {name: as_source(data, name) for name, data in given.items()}
         _check_disjoint(sources)
+        # The final training needs them as one; better to hear now that they can't be than after the search.
+        sources["train"].joined(sources["select"])
         for name, value in {**sources, "loss": loss, "metric": metric, "class_names": tuple(class_names)}.items():
             object.__setattr__(self, name, value)
 
