@@ -2,10 +2,13 @@
 
 import itertools
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import evoprune
 from evoprune.genome import BitGenome
 from evoprune.plugins import resolve
 from evoprune.search.operators import flip_bits, sample
@@ -160,3 +163,13 @@ def test_suite_tells_a_search_that_learns_from_one_that_does_not():
     assert failed_tests(RandomSearch) == set()
     with pytest.raises(AssertionError, match="exactly if the search learns"):
         PretendsToLearn().test_told_costs_decide_what_is_asked_next()
+
+
+def test_package_needs_pytest_nowhere_but_for_testing():
+    package = Path(evoprune.__file__).parent
+    imports = re.compile(r"^\s*(import|from) pytest\b", re.MULTILINE)
+    found = {
+        path.relative_to(package).parts[0] for path in package.rglob("*.py") if imports.search(path.read_text("utf-8"))
+    }
+    assert found <= {"testing"}
+    assert not imports.search((package / "testing" / "search_suite.py").read_text("utf-8"))
