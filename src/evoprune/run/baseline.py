@@ -13,21 +13,21 @@ from torch import nn
 
 from evoprune.artifact import put_weights, read_weights, weight_bytes
 from evoprune.caching import cache_directory
-from evoprune.errors import StoreCorruptedError
+from evoprune.errors import ConfigError, DivergedError, StoreCorruptedError
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.training import train
-from evoprune.events import Decision, EpochEnded, Listener, TrainingProgress
+from evoprune.events import Decision, Listener
 from evoprune.execution.threads import torch_threads
-from evoprune.objectives.accuracy import score
-from evoprune.run.assemble import SCORING_BATCH, place, training_schedule
+from evoprune.run.assemble import place, training_schedule
 from evoprune.run.checkpoint import read_checkpoint
 from evoprune.run.config import Config
+from evoprune.run.epoch_reporter import EpochReporter
 from evoprune.run.files import read_json, write_atomically, write_json
 from evoprune.run.fingerprints import digest_of_model
 from evoprune.run.problem import Problem
 from evoprune.run.store import BASELINE, RunStore
 from evoprune.seeding import SeedTree
-from evoprune.task import Source, Task, TensorSource
+from evoprune.task import TensorSource
 
 TRAINING_KEYS: Final = ("batch_size", "epochs", "optimizer", "lr", "weight_decay")
 
@@ -90,62 +90,24 @@ def _train(problem: Problem, config: Config, device: torch.device, notify: Liste
     training, task = config.training, problem.task
     schedule = training_schedule(training, task.train, epochs=training.epochs, lr=training.lr)
     micro_batch = MicroBatch(training.batch_size, stage="training the baseline", notify=notify)
-    with torch_threads(config.execution.training_threads):
-        train(
-            problem.model,
-            task.train,
-            schedule,
-            loss=task.loss,
-            seeds=SeedTree(config.run.seed).child("baseline"),
-            device=device,
-            micro_batch=micro_batch,
-            on_step=EpochReporter("baseline", problem.model, task, task.train, task.select, config, device, notify),
-        )
-
-
-class EpochReporter:
-    """Turns steps into progress events, and judges the network on `judged_by` after each epoch, without disturbing training."""
-
-    def __init__(
-        self,
-        stage: str,
-        model: nn.Module,
-        task: Task,
-        source: Source,
-        judged_by: Source | None,
-        config: Config,
-        device: torch.device,
-        notify: Listener,
-    ) -> None:
-        self._stage = stage
-        self._model = model
-        self._task = task
-        self._judged_by = judged_by
-        self._device = device
-        self._notify = notify
-        training = config.training
-        self._steps = training_schedule(training, source, epochs=1, lr=training.lr).steps
-        epochs = training.epochs if stage == "baseline" else training.retrain_epochs
-        self._total = round(epochs * self._steps)
-        self._losses = 0.0
-        self._counted = 0
-
-    def __call__(self, step: int, loss: float) -> None:
-        """One optimisation step is done."""
-        self._losses += loss
-        self._counted += 1
-        epoch, batch = divmod(step - 1, self._steps)
-        epochs = -(-self._total // self._steps)
-        mean = self._losses / self._counted
-        self._notify(TrainingProgress(self._stage, epoch, epochs, batch + 1, self._steps, mean))
-        if batch + 1 == self._steps or step == self._total:
-            self._notify(EpochEnded(self._stage, epoch, epochs, mean, self._judge()))
-            self._losses, self._counted = 0.0, 0
-
-    def _judge(self) -> float | None:
-        if self._judged_by is None:
-            return None
-        return score(self._model, self._judged_by, self._task.metric, device=self._device, batch_size=SCORING_BATCH)
+    on_step = EpochReporter("baseline", problem.model, task, task.train, task.select, config, device, notify)
+    try:
+        with torch_threads(config.execution.training_threads):
+            train(
+                problem.model,
+                task.train,
+                schedule,
+                loss=task.loss,
+                seeds=SeedTree(config.run.seed).child("baseline"),
+                device=device,
+                micro_batch=micro_batch,
+                on_step=on_step,
+            )
+    except DivergedError as error:
+        raise ConfigError(
+            f"training the baseline: {error.message} with training.lr={training.lr}",
+            "lower training.lr, with another --out",
+        ) from error
 
 
 class KeptBaseline:

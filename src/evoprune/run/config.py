@@ -270,7 +270,8 @@ def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> str:
     problems = [_explain_one([str(part) for part in one["loc"]], one) for one in error.errors()]
-    return "; ".join(dict.fromkeys(problems))
+    unique = list(dict.fromkeys(problems))
+    return unique[0] if len(unique) == 1 else f"{len(unique)} settings are wrong:\n  " + "\n  ".join(unique)
 
 
 def _explain_one(location: list[str], problem: Any) -> str:

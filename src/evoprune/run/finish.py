@@ -19,8 +19,8 @@ from evoprune.plan import PruningPlan
 from evoprune.pruning.structured import prune
 from evoprune.results import ModelReport
 from evoprune.run.assemble import SCORING_BATCH, training_schedule
-from evoprune.run.baseline import EpochReporter
 from evoprune.run.config import Config
+from evoprune.run.epoch_reporter import EpochReporter
 from evoprune.run.problem import Problem
 from evoprune.seeding import SeedTree
 from evoprune.space.calling import call_model
@@ -56,9 +56,7 @@ def judge(model: nn.Module, source: Source, problem: Problem, config: Config, de
         return batches.attempt(lambda size: score(model, source, problem.task.metric, device=device, batch_size=size))
 
 
-def report_on(
-    model: nn.Module, problem: Problem, *, accuracy: float, latency_ms: float | None
-) -> ModelReport:
+def report_on(model: nn.Module, problem: Problem, *, accuracy: float, latency_ms: float | None) -> ModelReport:
     """Everything that `comparison.json` says of one finished model."""
     compute = count(model, problem.example_inputs)
     return ModelReport(
