@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         mask,
         prune,
         resume,
-        run,
+        run_recipe,
         verify,
     )
 
@@ -51,7 +51,7 @@ __all__ = [
     "mask",
     "prune",
     "resume",
-    "run",
+    "run_recipe",
     "verify",
 ]
 

@@ -55,7 +55,7 @@ __all__ = [
     "mask",
     "prune",
     "resume",
-    "run",
+    "run_recipe",
     "verify",
 ]
 
@@ -202,7 +202,7 @@ def evolve(
     return execute_run(resolved, source, directory, listeners)
 
 
-def run(
+def run_recipe(
     recipe: str | None = None,
     *,
     config: Settings | None = None,
