@@ -76,8 +76,9 @@ def draw_front(
         path: PNG to write.
     """
     figure, axes = _canvas()
-    scored = [line["objectives"] for line in evaluations if line["status"] == "ok"]
-    chosen = next(line["objectives"] for line in evaluations if line["genome"] == comparison["pruned"]["genome"])
+    usable = [line for line in evaluations if line["status"] == "ok"]
+    scored = [line["objectives"] for line in usable]
+    chosen = [line["objectives"] for line in usable if line["genome"] == comparison["pruned"]["genome"]]
     axes.plot(
         [one["macs"] for one in scored],
         [one["accuracy"] for one in scored],
@@ -88,8 +89,24 @@ def draw_front(
         label="candidate, after its brief fine-tune",
     )
     front = sorted((point["macs"], point["select_accuracy"]) for point in comparison["front"])
-    axes.step(*zip(*front, strict=True), "-o", where="post", color=BEST, linewidth=1.8, markersize=5, label="front")
-    axes.plot(chosen["macs"], chosen["accuracy"], "*", color=ACCENT, markersize=15, label="chosen, then retrained")
+    axes.step(
+        [macs for macs, _ in front],
+        [accuracy for _, accuracy in front],
+        "-o",
+        where="post",
+        color=BEST,
+        linewidth=1.8,
+        markersize=5,
+        label="front",
+    )
+    axes.plot(
+        [one["macs"] for one in chosen],
+        [one["accuracy"] for one in chosen],
+        "*",
+        color=ACCENT,
+        markersize=15,
+        label="chosen, then retrained",
+    )
     axes.axhline(dense_accuracy, color=INK, linewidth=1, linestyle="--", label="dense baseline's accuracy")
     axes.set_xlabel(f"MACs (dense: {comparison['baseline']['macs']:,})")
     axes.set_ylabel("accuracy on select")
