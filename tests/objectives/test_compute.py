@@ -54,3 +54,12 @@ def test_count_counts_shared_parameters_once_and_leaves_no_trace():
     assert model.training
     assert torch.equal(before, model[3].running_mean)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_count_sees_products_with_vectors():
+    class Vectors(nn.Module):
+        def forward(self, x):
+            flat = x.flatten()
+            return x @ flat[: x.shape[1]], torch.dot(flat, flat), torch.addmv(flat[: x.shape[0]], x, flat[: x.shape[1]])
+
+    assert count(Vectors(), torch.randn(1, 6)).macs == 3 * 6

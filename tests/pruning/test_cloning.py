@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from evoprune.pruning.cloning import clone
+from evoprune.rng import isolated_rng
 from tests.pruning.zoo.catalogue import MODELS, build
 
 
@@ -21,11 +22,12 @@ def test_clone_keeps_references_inside_the_model():
     class Selfish(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer = nn.Linear(2, 2, device="meta")
+            self.layer = nn.Linear(2, 2)
             self.plain = {"weight": self.layer.weight, "me": [self.layer]}
             self.cached = self.layer.weight * 2
 
-    model = Selfish()
+    with isolated_rng(0):
+        model = Selfish()
     copied = clone(model)
     assert copied.plain["weight"] is copied.layer.weight
     assert copied.plain["me"][0] is copied.layer
@@ -40,7 +42,7 @@ def test_clone_respects_a_class_that_copies_itself():
             made.copied = True
             return made
 
-    with torch.random.fork_rng():
+    with isolated_rng(0):
         model = nn.Sequential(Own(2, 2))
         assert clone(model)[0].copied
         assert copy.deepcopy(model)[0].copied

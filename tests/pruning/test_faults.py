@@ -228,3 +228,11 @@ def test_dataclass_outputs_are_frozen():
             return Result(self.conv(x))
 
     assert analyze(Wrapped(), image()).groups == ()
+
+
+def test_pixels_made_from_channels_by_hand():
+    def middle(net, x, y):
+        y = y.view(2, y.shape[1] // 4, 2, 2, 8, 8).permute(0, 1, 4, 2, 5, 3)
+        return y.reshape(2, -1, 16, 16)
+
+    assert space_of(Net(middle, width=16, after=4)).group("conv1").size == 4

@@ -69,6 +69,14 @@ def test_transformers_lose_heads_width_and_feed_forward():
 
     assert sizes("gpt") == {"tokens": 12, "attn": 3, "local.q": 3, "fc1": 24}
     assert sizes("llama") == {"embed": 12, "attn.q": 2, "gate": 20}
+    assert sizes("vit") == {
+        "patch": 12,
+        "blocks.0.attn.qkv": 3,
+        "blocks.0.fc1": 20,
+        "blocks.1.attn.qkv": 3,
+        "blocks.1.fc1": 20,
+    }
+    assert sizes("swin") == {"reduce": 16}
     assert sizes("encoder") == {
         "0": 12, "1.layers.0.self_attn": 3, "1.layers.0.linear1": 20, "1.layers.1.self_attn": 3, "1.layers.1.linear1": 20,
     }  # fmt: skip

@@ -92,6 +92,22 @@ def test_trace_space_leaves_the_model_and_generators_alone(plain):
     assert all(parameter.grad is None for parameter in plain.parameters())
 
 
+def test_trace_space_leaves_no_method_behind_even_after_a_failure():
+    model = nn.Sequential(nn.Linear(4, 8), nn.RMSNorm(8), nn.TransformerEncoderLayer(8, 2, 8), nn.LSTM(8, 3))
+    before = [set(vars(module)) for module in model.modules()]
+    trace_space(model, torch.randn(2, 4))
+    assert [set(vars(module)) for module in model.modules()] == before
+    with pytest.raises(UnsupportedModelError):
+        trace_space(model, torch.randn(2, 5))
+    assert [set(vars(module)) for module in model.modules()] == before
+    assert not torch.nn.modules.module._global_forward_hooks
+
+
+def test_layers_without_a_shape_are_a_user_error():
+    with pytest.raises(UnsupportedModelError, match="run the model once"):
+        trace_space(nn.Sequential(nn.LazyLinear(3)), torch.randn(2, 4))
+
+
 def test_exclude_freezes_by_pattern(plain):
     space = trace_space(plain, INPUTS, exclude=["conv?"])
     assert [group.name for group in space.groups] == ["fc1"]

@@ -9,6 +9,7 @@ from torch import nn
 
 from evoprune.pruning.self_check import SelfCheck, generic_copy
 from evoprune.space.analysis import trace_space, traced
+from evoprune.space.coupling import STUCK
 from evoprune.space.pruning_space import PruningSpace
 
 _OTHER_READINGS = (-2, -3)
@@ -34,13 +35,13 @@ def analyze(
     if not self_check:
         return trace_space(model, example_inputs, exclude)
     space, splits = traced(model, example_inputs, exclude)
-    if not space.groups:
+    if not space.groups and STUCK not in splits:
         return space
     checker = SelfCheck(generic_copy(model), example_inputs)
     best, failed = checker.refine(space)
     readings: dict[str, int] = {}
     for reading in _OTHER_READINGS:
-        blamed = {module for name in failed for module in splits.get(name, ())}
+        blamed = {module for name in (*failed, STUCK) for module in splits.get(name, ())}
         if not blamed:
             break
         tried = readings | dict.fromkeys(blamed, reading)

@@ -105,6 +105,8 @@ def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Attr
         module = model.get_submodule(path)
         for name, value in values.items():
             setattr(module, name, value)
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
         if type(module) is nn.MultiheadAttention:
             module.__class__ = SlimMultiheadAttention
             module._qkv_same_embed_dim = False  # keeps `nn.TransformerEncoderLayer` from its fused kernel

@@ -22,7 +22,7 @@ def attribute_rules(model: nn.Module) -> tuple[AttributeRule, ...]:
         for kind, describe in _KINDS:
             if isinstance(module, kind) if isinstance(kind, type) else type(module).__name__ == kind:
                 for attribute, tensor, dim, factor, divisor, as_tuple in describe(module):
-                    name = names.get(id(getattr(module, tensor, None)), f"{path}.{tensor}")
+                    name = names.get(id(_tensor(module, tensor)), f"{path}.{tensor}")
                     rules.append(AttributeRule(path, attribute, (name, dim), factor, divisor, as_tuple))
                 break
     return tuple(rules)
@@ -50,6 +50,11 @@ def split_rules(model: nn.Module, couplings: Couplings) -> tuple[AttributeRule, 
             if (counts_heads or name in HEAD_WIDTHS) and _divides(value, block.size):
                 rules[split.module, name] = AttributeRule(split.module, name, axis, 1, block.size // value)
     return tuple(rules.values())
+
+
+def _tensor(module: nn.Module, path: str) -> object:
+    owner, _, name = path.rpartition(".")
+    return getattr(module.get_submodule(owner), name, None)
 
 
 def _divides(value: object, size: int) -> bool:
@@ -123,6 +128,11 @@ def _attention(module: nn.MultiheadAttention) -> Found:
     yield "num_heads", "in_proj_weight", 0, 1, 3 * module.head_dim, False
 
 
+def _transformer(module: nn.Transformer) -> Found:
+    if isinstance(module.encoder, nn.TransformerEncoder):
+        yield "d_model", "encoder.layers.0.self_attn.in_proj_weight", 1, 1, 1, False
+
+
 _KINDS: tuple[tuple[type[nn.Module] | str, Callable[..., Found]], ...] = (
     ("Conv1D", _conv1d),
     (_ConvNd, _conv),
@@ -136,4 +146,5 @@ _KINDS: tuple[tuple[type[nn.Module] | str, Callable[..., Found]], ...] = (
     (nn.RNNBase, _recurrent),
     (nn.RNNCellBase, _recurrent_cell),
     (nn.MultiheadAttention, _attention),
+    (nn.Transformer, _transformer),
 )

@@ -15,6 +15,9 @@ from evoprune.space.pruning_space import Axis, Frozen, Group, Member
 _UNREAD = "nothing that evoprune can follow reads it"
 
 
+STUCK = ""
+
+
 @dataclass
 class Components:
     """Connected components of the atoms.
@@ -54,12 +57,14 @@ def couple(couplings: Couplings) -> Coupled:
         group = _group(production, members, blocks, components, shared, start)
         groups.append(group)
         start = group.stop
-    named = _unique_names(_with_layers(groups, couplings, components))
+    groups = _with_layers(groups, couplings, components)
+    single = {layer for group in groups if group.size == 1 for layer in group.layers}
+    named = _unique_names(_renumbered([group for group in groups if group.size > 1]))
     axes = {(member.tensor, member.dim) for group in named for member in group.members}
     sizes = {(block.tensor, block.dim): block.size for block in blocks if (block.tensor, block.dim) in axes}
     return Coupled(
         tuple(named),
-        _frozen(couplings.productions, components, couplings.blind),
+        _with_single(_frozen(couplings.productions, components, couplings.blind), single),
         sizes,
         _single_sided(named, couplings, components),
         _consumers(couplings, blocks),
@@ -152,6 +157,17 @@ def _with_layers(groups: list[Group], couplings: Couplings, components: Componen
     return [replace(group, layers=tuple(found)) for group, found in zip(groups, layers, strict=True)]
 
 
+def _renumbered(groups: list[Group]) -> list[Group]:
+    starts = np.cumsum([0, *(group.size for group in groups)]).tolist()
+    return [replace(group, start=start) for group, start in zip(groups, starts, strict=False)]
+
+
+def _with_single(frozen: tuple[Frozen, ...], layers: set[str]) -> tuple[Frozen, ...]:
+    known = {item.name for item in frozen}
+    reason = "all the channels that could go hang together as a single unit, and one unit has to stay"
+    return (*frozen, *(Frozen(layer, reason) for layer in sorted(layers - known)))
+
+
 def _unique_names(groups: list[Group]) -> list[Group]:
     seen: dict[str, int] = {}
     named = []
@@ -196,7 +212,7 @@ def _single_sided(groups: list[Group], couplings: Couplings, components: Compone
 
 
 def _splits(groups: list[Group], couplings: Couplings, components: Components) -> dict[str, tuple[str, ...]]:
-    """`{group: modules that split its dimension}`."""
+    """`{group: modules that split its dimension}`, and under `STUCK` those whose split leaves nothing to prune."""
     found: dict[str, tuple[str, ...]] = {}
     for group in groups:
         here = np.zeros(len(components.free), dtype=np.bool_)
@@ -204,6 +220,9 @@ def _splits(groups: list[Group], couplings: Couplings, components: Components) -
         modules = [split.module for split in couplings.splits if here[components.of[split.atoms]].any()]
         if modules:
             found[group.name] = tuple(dict.fromkeys(modules))
+    stuck = [split.module for split in couplings.splits if not components.free[components.of[split.atoms]].any()]
+    if stuck:
+        found[STUCK] = tuple(dict.fromkeys(stuck))
     return found
 
 

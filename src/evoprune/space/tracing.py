@@ -8,8 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from evoprune.errors import UnsupportedModelError
 from evoprune.space.calling import named_tensors, run_example, tensors_in, undisturbed
 from evoprune.space.dispatching import WatchingMode
 from evoprune.space.labels import Couplings, Labels, Vector
@@ -29,6 +31,11 @@ def trace(model: nn.Module, example_inputs: Any, readings: Mapping[str, int]) ->
     Raises:
         UnsupportedModelError: The model can't run on these inputs.
     """
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise UnsupportedModelError(
+            f"{lazy[0]} and perhaps others have no shape yet", "run the model once before it is analysed"
+        )
     tracer = Tracer(model, readings)
     for tensor in tensors_in(example_inputs):
         tracer.put(tensor, {}, active=True)

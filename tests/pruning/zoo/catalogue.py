@@ -5,7 +5,7 @@ from torch import nn
 
 from evoprune.rng import isolated_rng
 from tests.pruning.nets import randomise
-from tests.pruning.zoo import convnets, mobile, tokens
+from tests.pruning.zoo import convnets, gallery, mobile, tokens
 
 
 def images(size):
@@ -43,6 +43,25 @@ MODELS = {
     "bilstm": (tokens.Tagger, ids),
     "gru": (lambda: tokens.Tagger(nn.GRU), ids),
     "encoder": (tokens.encoder, lambda: torch.randn(2, 7, 12)),
+    "squeezenet": (gallery.SqueezeNet, lambda: images(8)),
+    "cbam": (gallery.Cbam, lambda: images(8)),
+    "cross-stage": (gallery.CrossStage, lambda: images(8)),
+    "res2net": (gallery.Res2Net, lambda: images(8)),
+    "ghost": (gallery.Ghost, lambda: images(8)),
+    "split-attention": (gallery.SplitAttention, lambda: images(8)),
+    "generator": (gallery.Generator, lambda: torch.randn(2, 6)),
+    "autoencoder": (gallery.Autoencoder, lambda: torch.randn(2, 12)),
+    "wavenet": (gallery.WaveNet, lambda: torch.randn(2, 1, 16)),
+    "pointnet": (gallery.PointNet, lambda: torch.randn(2, 3, 10)),
+    "graph": (gallery.Graph, lambda: (torch.randn(2, 7, 5), (torch.rand(2, 7, 7) > 0.5).float())),
+    "translator": (gallery.Translator, lambda: (ids(), ids())),
+    "conv-lstm": (gallery.ConvLstm, lambda: torch.randn(2, 3, 3, 5, 5)),
+    "volume": (gallery.Volume, lambda: torch.randn(2, 1, 4, 4, 4)),
+    "high-resolution": (gallery.HighResolution, lambda: images(8)),
+    "skip-mlp": (gallery.SkipMlp, lambda: torch.randn(5, 3)),
+    "fourier": (gallery.Fourier, lambda: torch.randn(2, 1, 8)),
+    "decoder": (gallery.Decoder, lambda: (ids(), ids())),
+    "low-rank": (gallery.LoRa, lambda: torch.randn(2, 12)),
 }
 
 PLAIN_CONVNETS = ("vgg", "resnet-projection", "resnet-bottleneck", "pre-activation", "densenet", "inception", "unet")

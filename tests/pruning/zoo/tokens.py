@@ -8,11 +8,11 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """As timm writes it: one fused projection, heads by reshape."""
+    """As timm writes it: one fused projection, heads by reshape, the width of all heads in an attribute."""
 
     def __init__(self, width, heads):
         super().__init__()
-        self.num_heads, self.head_dim = heads, width // heads
+        self.num_heads, self.head_dim, self.attn_dim = heads, width // heads, width
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x):
@@ -20,7 +20,17 @@ class Attention(nn.Module):
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
         x = functional.scaled_dot_product_attention(q, k, v)
-        return self.proj(x.transpose(1, 2).reshape(batch, tokens, width))
+        return self.proj(x.transpose(1, 2).reshape(batch, tokens, self.merged(width)))
+
+    def merged(self, width):
+        return self.attn_dim
+
+
+class OldAttention(Attention):
+    """As timm wrote it before: the heads together are as wide as the input."""
+
+    def merged(self, width):
+        return width
 
 
 class Block(nn.Module):
@@ -117,7 +127,7 @@ class SwinLike(nn.Module):
         super().__init__()
         self.patch = nn.Conv2d(3, width, 2, 2)
         self.norm = nn.LayerNorm(width)
-        self.attn = Attention(width, 2)
+        self.attn = OldAttention(width, 2)
         self.reduce = nn.Linear(4 * width, 16)
         self.head = nn.Linear(16, 5)
 
