@@ -269,20 +269,25 @@ def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> str:
-    problems = [_explain_one([str(part) for part in one["loc"]], one) for one in error.errors()]
-    unique = list(dict.fromkeys(problems))
+    problems: dict[tuple[str, str], dict[str, None]] = {}
+    for one in error.errors():
+        key, message, given = _explain_one([str(part) for part in one["loc"]], one)
+        problems.setdefault((key, given), {})[message] = None
+    # A setting that accepts several kinds of values fails once for each kind.
+    unique = [f"{key}{' or '.join(messages)}{given}" for (key, given), messages in problems.items()]
     return unique[0] if len(unique) == 1 else f"{len(unique)} settings are wrong:\n  " + "\n  ".join(unique)
 
 
-def _explain_one(location: list[str], problem: Any) -> str:
+def _explain_one(location: list[str], problem: Any) -> tuple[str, str, str]:
     section, field, depth = _locate(location)
     key = ".".join(location[:depth] if field else location)
     if problem["type"] == "extra_forbidden":
-        return f"{key} is not a setting; {'.'.join(location[:-1]) or 'a configuration'} has: {', '.join(section.model_fields)}"
+        where = ".".join(location[:-1]) or "a configuration"
+        return key, f" is not a setting; {where} has: {', '.join(section.model_fields)}", ""
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (given: {problem['input']!r})"
     described = section.model_fields[field].description if field else None
-    return f"{key}: {message}{given}{f' [{described}]' if described else ''}"
+    return f"{key}: ", message, f"{given}{f' [{described}]' if described else ''}"
 
 
 def _locate(location: list[str]) -> tuple[type[BaseModel], str | None, int]:
