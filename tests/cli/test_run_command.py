@@ -81,7 +81,7 @@ def test_run_goes_to_a_directory_named_after_the_recipe_when_none_is_given(evopr
         (["evoprune.testing.tiny:CLASSES"], ["is a int, not a function"]),
         (["evoprune.caching:cache_directory"], ["must return (model, evoprune.Task, example_inputs)"]),
         (["missing.yaml"], ["can't read the configuration missing.yaml"]),
-        ([TINY, "--set", "ga.pop_size=1", "--set", "traning.lr=1"], ["ga.pop_size", "traning is not", "training"]),
+        ([TINY, "--set", "traning.lr=1"], ["traning is not a setting", "training"]),
         ([TINY, "--set", "ga.pop_size"], ["key.path=value"]),
         ([TINY, "--set", "fitness.w_acc=0", "--set", "fitness.w_macs=0"], ["w_acc and w_macs can't both be 0"]),
         ([TINY, "--workers", "0"], ["execution.workers"]),
@@ -104,6 +104,13 @@ def test_run_says_what_to_fix_in_two_lines_when_the_input_is_bad(evoprune, tmp_p
     assert all(line.startswith("hint: ") for line in lines[1:])
     assert len(lines) <= 2
     assert missing(words, done.err) == []
+
+
+def test_run_lists_every_setting_that_is_wrong(evoprune, tmp_path):
+    wrong = ["--set", "ga.pop_size=1", "--set", "traning.lr=1", "--seed", "-1"]
+    done = evoprune("run", TINY, *wrong, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert [line.split()[0] for line in done.err.splitlines()] == ["error:", "ga.pop_size:", "run.seed:", "traning"]
 
 
 @pytest.mark.parametrize("text", ["ga: {pop_size: 4", "- a list", "a: b: c\n", "ga:\n  pop_size: [}\n"])

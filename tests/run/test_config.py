@@ -79,9 +79,17 @@ def test_make_config_lists_every_problem_when_there_are_several():
     message = problems(
         "ga.pop_size=1", "training.epochs=-1", "fitness.w_acc=0", "fitness.w_macs=0", "nonsense.a=1", "run.sed=3"
     )
+    first, *lines = message.splitlines()
+    assert first == "5 settings are wrong:"
     expected = ("ga.pop_size", "training.epochs", "can't both be 0", "nonsense is not", "run.sed is not")
-    assert [part for part in expected if part not in message] == []
-    assert "\n" not in message
+    assert [sum(part in line for line in lines) for part in expected] == [1] * 5
+
+
+def test_make_config_counts_a_setting_once_when_it_accepts_several_kinds():
+    message = problems("execution.workers=many")
+    assert message.startswith("execution.workers: ")
+    assert "valid integer" in message
+    assert "or Input should be 'auto' (given: 'many')" in message
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_resume_refuses_other_data(run):
     before = contents(directory)
     _, task, _ = tiny_recipe()
     with pytest.raises(UsageError, match="was begun with another data"):
-        run(source=live(select=task.select.head(32)))
+        run(source=live(train=task.train, select=task.select.head(32), test=task.test))
     assert contents(directory) == before
 
 
