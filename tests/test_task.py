@@ -81,10 +81,29 @@ def test_tensor_source_joins_sets_cut_from_the_same_images():
     whole = tensor_source()
     one, other = (TensorSource(whole.images, whole.labels, PREPROCESSING, torch.tensor(rows)) for rows in ([1, 2], [8]))
     assert order(one.joined(other)) == [1, 2, 8]
-    with pytest.raises(DataError, match="same images"):
-        one.joined(tensor_source())
-    with pytest.raises(DataError, match="same images"):
-        one.joined(LoaderSource(([],)))
+
+
+def test_tensor_source_joins_sets_of_two_tensors():
+    one, other = tensor_source(indices=torch.tensor([1, 2])), tensor_source(12, indices=torch.tensor([11, 3]))
+    both = one.joined(other)
+    images, targets = next(both.batches(8, device=CPU))
+    assert targets.tolist() == [1, 2, 11, 3]
+    assert images[:2].equal(next(one.batches(8, device=CPU))[0])
+    assert images[2:].equal(next(other.batches(8, device=CPU))[0])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LoaderSource(([],)),
+        TensorSource(torch.zeros(2, 2, 4, 3, dtype=torch.uint8), torch.zeros(2), PREPROCESSING),
+        TensorSource(torch.zeros(2, 2, 3, 3, dtype=torch.uint8), torch.zeros(2), Preprocessing((0.5, 0.5), (1.0, 1.0))),
+    ],
+    ids=["loader", "other shape", "other preprocessing"],
+)
+def test_tensor_source_refuses_to_join_what_is_of_another_kind(other):
+    with pytest.raises(DataError, match="one shape and preprocessing"):
+        tensor_source().joined(other)
 
 
 @pytest.mark.parametrize(
@@ -266,10 +285,11 @@ def test_task_takes_sets_that_share_nothing(pair):
     assert task.class_names == ("a",)
 
 
-@pytest.mark.parametrize("select", [BATCHES, tensor_source()], ids=["loader", "other images"])
-def test_task_refuses_sets_that_can_not_be_joined_before_anything_is_computed(select):
+def test_task_refuses_sets_that_can_not_be_joined_before_anything_is_computed():
     with pytest.raises(DataError, match="joined"):
-        Task(train=WHOLE, select=select, test=TEST)
+        Task(train=WHOLE, select=BATCHES, test=TEST)
+    with pytest.raises(DataError, match="joined"):
+        Task(train=BATCHES, select=WHOLE, test=TEST)
 
 
 def test_task_travels_between_processes_whole():

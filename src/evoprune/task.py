@@ -102,10 +102,14 @@ class TensorSource:
         return (1 / (255 * std)).to(device), (-mean / std).to(device)
 
     def joined(self, other: Source) -> TensorSource:
-        """This set and another cut from the same images."""
-        if not isinstance(other, TensorSource) or other.images is not self.images:
-            raise DataError("only sets cut from the same images can be joined")
-        return replace(self, indices=torch.cat([self.rows, other.rows]))
+        """This set and another of such images; their bytes are copied unless both are cut from one tensor."""
+        form = (self.images.shape[1:], self.preprocessing)
+        if not isinstance(other, TensorSource) or (other.images.shape[1:], other.preprocessing) != form:
+            raise DataError("only sets of images of one shape and preprocessing can be joined")
+        if other.images is self.images:
+            return replace(self, indices=torch.cat([self.rows, other.rows]))
+        images = torch.cat([self.images[self.rows], other.images[other.rows]])
+        return TensorSource(images, torch.cat([self.labels[self.rows], other.labels[other.rows]]), self.preprocessing)
 
     def head(self, size: int) -> TensorSource:
         """The first `size` samples; the split that made the set has shuffled them already."""
@@ -113,9 +117,8 @@ class TensorSource:
 
     def shares_samples_with(self, other: TensorSource) -> bool:
         """Whether a row of the same images is in both sets."""
-        if self.images.data_ptr() != other.images.data_ptr():
-            return False
-        return bool(torch.isin(self.rows, other.rows).any())
+        same = self.images.data_ptr() == other.images.data_ptr()
+        return same and bool(torch.isin(self.rows, other.rows).any())
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ class Task:
         sources = {name: as_source(data, name) for name, data in given.items()}
         _check_disjoint(sources)
         # The final training needs them as one; better to hear now that they can't be than after the search.
-        sources["train"].joined(sources["select"])
+        sources["train"].head(1).joined(sources["select"].head(1))
         for name, value in {**sources, "loss": loss, "metric": metric, "class_names": tuple(class_names)}.items():
             object.__setattr__(self, name, value)
 
@@ -240,9 +243,8 @@ def _loaders_overlap(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
     if first is second:
         return True
     (one, rows), (other, other_rows) = _samples(first), _samples(second)
-    if one is None or one is not other:
-        return False
-    return rows is None or other_rows is None or not rows.isdisjoint(other_rows)
+    same = one is not None and one is other
+    return same and (rows is None or other_rows is None or not rows.isdisjoint(other_rows))
 
 
 def _samples(loader: Any) -> tuple[Any, set[int] | None]:
