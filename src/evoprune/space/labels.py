@@ -65,6 +65,23 @@ class Split:
     kept_as_one: int
 
 
+@dataclass(frozen=True)
+class Work:
+    """What one contraction costs: `flops` times the lengths of `extents`.
+
+    Attributes:
+        flops: FLOPs per element of the product of the extents.
+        extents: Labels of the dimensions that set its size.
+        guards: Labels that have to stay whole for this to hold.
+        caveat: Why it does not hold when a guard is cut, or without guards when the last extent falls to 1; else empty.
+    """
+
+    flops: int
+    extents: tuple[Vector, ...]
+    guards: tuple[Vector, ...] = ()
+    caveat: str = ""
+
+
 class Couplings:
     """Atoms with the ties, freezes and roles that a trace collects."""
 
@@ -78,6 +95,7 @@ class Couplings:
         self.productions: list[Production] = []
         self.splits: list[Split] = []
         self.blind: list[tuple[str, str]] = []
+        self.work: list[Work] = []
 
     def block(self, tensor: str, dim: int, size: int) -> Vector:
         """The atoms of a dimension, new ones at the first call."""

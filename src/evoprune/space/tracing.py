@@ -15,6 +15,7 @@ from evoprune.errors import UnsupportedModelError
 from evoprune.space.calling import named_tensors, run_example, tensors_in, undisturbed
 from evoprune.space.dispatching import WatchingMode
 from evoprune.space.labels import Couplings, Labels, Vector
+from evoprune.space.recording import Recorder
 from evoprune.space.rules import rule_for
 from evoprune.space.rules.call import Call
 from evoprune.space.rules.modules import ModuleRule, module_rule
@@ -60,6 +61,7 @@ class Tracer(WatchingMode):
         self._table: Any = WeakTensorKeyDictionary()
         self._taints: Any = WeakTensorKeyDictionary()
         self._paused = False
+        self.recorder = Recorder(self)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -67,6 +69,7 @@ class Tracer(WatchingMode):
         """Run the operation, then label its results."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
+        self.recorder.see(func, args, kwargs, result, paused=self._paused)
         if not self._paused:
             self.follow(func, rule_for(func), args, kwargs, result)
         return result
@@ -90,7 +93,7 @@ class Tracer(WatchingMode):
         """Run a module without following its operations, then label its results by a rule for the module as a whole."""
         if self._paused:
             return forward(*args, **kwargs)
-        with self.pausing():
+        with self.pausing(), self.recorder.whole(module, args, kwargs):
             result = forward(*args, **kwargs)
         self.follow(f"{type(module).__name__}.forward", lambda call: rule(call, module), args, kwargs, result)
         return result
