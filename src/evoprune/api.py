@@ -23,7 +23,7 @@ from evoprune.pruning.masks import mask
 from evoprune.pruning.structured import prune
 from evoprune.pruning.verify import Verification, verify
 from evoprune.report.summary import text_table
-from evoprune.report.writer import report_listener
+from evoprune.report.writer import ensure_report
 from evoprune.run.artifacts import load_artifact as load
 from evoprune.run.assemble import build_encoding
 from evoprune.run.config import Config, make_config, read_config
@@ -237,7 +237,8 @@ def resume(directory: Path | str, *, listeners: Sequence[Listener] = ()) -> Resu
 
 def execute_run(config: Config, source: ProblemSource, directory: Path, listeners: Sequence[Listener]) -> Result:
     """Run, or resume, and draw the report."""
-    execute(config, source, directory, (*listeners, report_listener))
+    execute(config, source, directory, tuple(listeners))
+    ensure_report(directory)
     return Result(directory, config, source)
 
 

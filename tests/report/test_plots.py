@@ -3,9 +3,10 @@ import json
 import pytest
 from matplotlib.image import imread
 
-from evoprune.events import RunEnded, RunStarted
-from evoprune.report.plots import EVOLUTION, FRONT, by_generation, draw_evolution, draw_front
-from evoprune.report.writer import report_listener, write_report
+from evoprune.report.plots import by_generation, draw_evolution, draw_front
+from evoprune.report.writer import FIGURES, ensure_report, write_report
+
+EVOLUTION, FRONT = FIGURES
 
 MODEL = {"accuracy": 0.9, "macs": 2_000_000, "params": 10}
 DENSE_ACCURACY = 0.95
@@ -83,8 +84,11 @@ def test_report_is_drawn_from_the_files_when_the_last_line_is_torn(run):
     assert {path.name for path in run.glob("*.png")} == {EVOLUTION, FRONT}
 
 
-def test_report_waits_for_the_end_of_the_run(run):
-    report_listener(RunStarted(str(run), 0))
-    assert list(run.glob("*.png")) == []
-    report_listener(RunEnded(str(run), 1.0, 1.0))
-    assert len(list(run.glob("*.png"))) == 2
+def test_report_is_drawn_again_only_where_a_figure_is_missing(run):
+    ensure_report(run)
+    drawn = {path.name: path.stat().st_mtime_ns for path in run.glob("*.png")}
+    ensure_report(run)
+    assert {path.name: path.stat().st_mtime_ns for path in run.glob("*.png")} == drawn
+    (run / FRONT).unlink()
+    ensure_report(run)
+    assert (run / FRONT).is_file()

@@ -7,15 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-EVOLUTION: Final = "ga_fitness_evolution.png"
-FRONT: Final = "pareto_front.png"
 INK, ACCENT, MUTED = "#1f2933", "#c2410c", "#9aa5b1"
 BEST, MEAN = "#1d4ed8", "#0f766e"
 
