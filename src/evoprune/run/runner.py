@@ -224,7 +224,8 @@ class _Run:
         if problem.factory is None:
             self.notify(
                 Decision(
-                    "artifact", "the network's class needs arguments; load it with evoprune.load(..., factory=...)"
+                    "artifact",
+                    "the class alone does not build this network; load it with evoprune.load(..., factory=...)",
                 )
             )
         return problem.factory
