@@ -195,7 +195,7 @@ def in_group(group):
     ("workers", "stop"),
     [
         (1, lambda process: process.terminate()),
-        (2, lambda process: os.killpg(process.pid, signal.SIGINT)),
+        pytest.param(2, lambda process: os.killpg(process.pid, signal.SIGINT), marks=pytest.mark.slow),
     ],
     ids=["SIGTERM", "Ctrl-C with workers"],
 )

@@ -68,7 +68,7 @@ def test_baseline_is_taken_from_the_cache_when_another_run_trained_it(prepare):
     [
         {"training": {"lr": 0.01}},
         {"run": {"seed": 1}},
-        {"execution": {"training_threads": 2}},
+        {"training": {"optimizer": "sgd"}},
         {"training": {"epochs": 2}},
     ],
     ids=str,
@@ -177,6 +177,7 @@ class Bomb:
         return Path.touch, (self.mark,)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("dump", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
 def test_checkpoint_is_refused_and_does_nothing_when_it_is_a_pickle_with_code(prepare, tmp_path, dump):
     mark, bomb = tmp_path / "owned", tmp_path / "bomb.pth"
