@@ -92,6 +92,23 @@ def test_same_genome_gives_same_evaluation_whatever_came_before():
     assert first.objectives != another.objectives
 
 
+def test_candidates_and_rungs_draw_from_seeds_of_their_own():
+    def first_labels(candidate, rung):
+        seen = []
+
+        def loss(outputs, targets):
+            seen.append(targets.tolist())
+            return functional.cross_entropy(outputs, targets)
+
+        evaluate_candidate(workbench(task=with_task(loss=loss)), candidate, rung)
+        return seen[0]
+
+    one, other = (genome(workbench(), seed=seed) for seed in (1, 2))
+    assert first_labels(one, 0) == first_labels(one, 0)
+    assert first_labels(one, 0) != first_labels(other, 0)
+    assert first_labels(one, 0) != first_labels(one, 1)
+
+
 def test_fine_tuning_learns():
     untrained = replace(FIDELITY, schedule=replace(FIDELITY.schedule, steps=0))
     bench = workbench(fidelities=[untrained, replace(FIDELITY, schedule=replace(FIDELITY.schedule, steps=40))])
