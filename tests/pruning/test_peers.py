@@ -1,4 +1,4 @@
-"""The same cuts by Torch-Pruning, on networks where it is right (a concat that is flattened is not among them): weights and shapes must agree to the bit."""
+"""The same cuts by Torch-Pruning, on networks where it is right: weights and shapes must agree to the bit."""
 
 import copy
 

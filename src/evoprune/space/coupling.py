@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +50,8 @@ def couple(couplings: Couplings) -> Coupled:
     """Sort the atoms into units and the units into groups, in the order in which the model produces them."""
     components = _components(couplings)
     blocks = list(couplings.blocks.values())
-    units = _units(components, blocks, couplings.productions)
+    productions = _by_owner(couplings.productions, blocks)
+    units = _units(components, blocks, productions)
     groups: list[Group] = []
     shared: dict[bytes, NDArray[np.int32]] = {}
     start = 0
@@ -57,19 +59,31 @@ def couple(couplings: Couplings) -> Coupled:
         group = _group(production, members, blocks, components, shared, start)
         groups.append(group)
         start = group.stop
-    groups = _with_layers(groups, couplings, components)
+    groups = _with_layers(groups, productions, couplings, components)
     single = {layer for group in groups if group.size == 1 for layer in group.layers}
     named = _unique_names(_renumbered([group for group in groups if group.size > 1]))
     axes = {(member.tensor, member.dim) for group in named for member in group.members}
     sizes = {(block.tensor, block.dim): block.size for block in blocks if (block.tensor, block.dim) in axes}
     return Coupled(
         tuple(named),
-        _with_single(_frozen(couplings.productions, components, couplings.blind), single),
+        _with_single(_frozen(productions, components, couplings.blind), single),
         sizes,
         _single_sided(named, couplings, components),
         _consumers(couplings, blocks),
         _splits(named, couplings, components),
     )
+
+
+def _by_owner(productions: list[Production], blocks: list[Block]) -> list[Production]:
+    """`productions` under the names of the modules that own a `weight`, where a module around them uses it directly."""
+    starts = [block.start for block in blocks]
+    named = []
+    for production in productions:
+        block = blocks[bisect_right(starts, int(production.atoms.max())) - 1]
+        owner, _, kind = block.tensor.rpartition(".")
+        inside = not production.module or owner.startswith(f"{production.module}.")
+        named.append(replace(production, module=owner) if owner and inside and kind == "weight" else production)
+    return named
 
 
 def _components(couplings: Couplings) -> Components:
@@ -144,13 +158,15 @@ def _group(
     return Group(name, len(order), tuple(members), "", production.layer_type, start)
 
 
-def _with_layers(groups: list[Group], couplings: Couplings, components: Components) -> list[Group]:
+def _with_layers(
+    groups: list[Group], productions: list[Production], couplings: Couplings, components: Components
+) -> list[Group]:
     """`groups` with the names of all layers that produce their units."""
     owner = np.full(len(components.free), -1, dtype=np.int64)
     for number, group in enumerate(groups):
         owner[_touched(group, couplings, components)] = number
     layers: list[dict[str, None]] = [{} for _ in groups]
-    for production in couplings.productions:
+    for production in productions:
         for number in np.unique(owner[components.of[production.atoms]]).tolist():
             if number >= 0 and production.module:
                 layers[number][production.module] = None

@@ -136,7 +136,7 @@ def _add(call: Call, dims: Dims, added: Tensor) -> Dims:
     return joined
 
 
-@rule("embedding")
+@rule("embedding", "_embedding_bag", "_embedding_bag_forward_only")
 def embedding(call: Call) -> None:
     """Rows of a table: the features go on, the vocabulary stays."""
     table = call.arg("weight")
@@ -147,4 +147,5 @@ def embedding(call: Call) -> None:
     features = dims.get(1)
     if features is not None:
         call.produce(features, "embedding")
-        call.put({call.result.dim() - 1: features}, active=True)
+        looked_up = call.result if isinstance(call.result, Tensor) else call.result[0]
+        call.put({looked_up.dim() - 1: features}, looked_up, active=True)
