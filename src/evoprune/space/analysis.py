@@ -10,11 +10,13 @@ import numpy as np
 from torch import nn
 
 from evoprune.space.attributes import attribute_rules, split_rules
+from evoprune.space.calling import batch_size
 from evoprune.space.coupling import couple
 from evoprune.space.fingerprint import fingerprint
 from evoprune.space.labels import Couplings
 from evoprune.space.pruning_space import PruningSpace
 from evoprune.space.tracing import trace
+from evoprune.space.workload import workload
 
 
 def trace_space(model: nn.Module, example_inputs: Any, exclude: Sequence[str] = ()) -> PruningSpace:
@@ -54,6 +56,7 @@ def traced(
         (*attribute_rules(model), *split_rules(model, couplings)),
         coupled.single_sided,
         coupled.consumers,
+        workload(model, couplings, coupled.groups, batch_size(example_inputs)),
     )
     return space, coupled.splits
 

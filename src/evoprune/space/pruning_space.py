@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from evoprune.errors import InvalidPlanError, UsageError
 from evoprune.plan import AttributeValue, Indices, Kept, PruningPlan
 from evoprune.seeding import SeedTree
+from evoprune.space.cost_model import CostModel, PlanCosts
+from evoprune.space.ranking import choose
+from evoprune.space.workload import Workload
 
 Axis = tuple[str, int]
 
@@ -96,6 +99,7 @@ class PruningSpace:
         attributes: Module attributes that follow from the axes.
         single_sided: Names of groups that the noise test doesn't apply to, since activations are multiplied with each other.
         consumers: Axes that read a pruned dimension, rather than produce it.
+        workload: What the costs of plans are made of.
     """
 
     groups: tuple[Group, ...]
@@ -105,6 +109,7 @@ class PruningSpace:
     attributes: tuple[AttributeRule, ...] = ()
     single_sided: frozenset[str] = frozenset()
     consumers: frozenset[Axis] = frozenset()
+    workload: Workload = field(default_factory=Workload)
 
     @property
     def size(self) -> int:
@@ -137,7 +142,7 @@ class PruningSpace:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is computed on demand."""
-        return {name: value for name, value in vars(self).items() if name not in {"_axes", "digest"}}
+        return {name: value for name, value in vars(self).items() if name not in {"_axes", "digest", "cost_model"}}
 
     def plan(self, bits: ArrayLike) -> PruningPlan:
         """The plan of one choice.
@@ -180,6 +185,41 @@ class PruningSpace:
             count = max(1, round(keep * group.size))
             bits[group.start + generator.permutation(group.size)[:count]] = True
         return bits
+
+    def plan_by_importance(
+        self, score: ArrayLike, *, keep: float | None = None, macs: float | None = None, scope: str = "global"
+    ) -> PruningPlan:
+        """Keep the units with the highest score, at least one of every group.
+
+        Args:
+            score: [size] one number per unit, as `evoprune.importance` gives.
+            keep: Fraction of the units to keep, above 0 and at most 1; either this or `macs`.
+            macs: What to keep of the MACs, a fraction up to 1 or a number above; the plan comes within 1 % from below where
+                units are small enough.
+            scope: `global` compares the units of all groups, `uniform` keeps the same fraction of each.
+
+        Raises:
+            UsageError: The score doesn't fit, both or none of the targets are given, or the target can't be reached.
+            UnsupportedModelError: The MACs can't be predicted.
+        """
+        return self.plan(choose(self, score, keep=keep, macs=macs, scope=scope))
+
+    @cached_property
+    def cost_model(self) -> CostModel:
+        """Predicts costs; compiled at the first use."""
+        return CostModel(self.groups, self.workload)
+
+    def cost(self, bits: ArrayLike) -> PlanCosts:
+        """MACs and parameters of choices, exactly as `evoprune.count` counts the pruned models.
+
+        Args:
+            bits: [..., size] bool or 0/1, one per unit; one choice, or a whole population at once.
+
+        Raises:
+            InvalidPlanError: Wrong length, other values, or a group that keeps nothing.
+            UnsupportedModelError: The MACs of a choice can't be predicted.
+        """
+        return self.cost_model.costs(bits)
 
     def kept(self, plan: PruningPlan) -> Kept:
         """`{parameter or buffer name: {dimension: kept indices}}`: everything the cut touches.
