@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprune.errors import ConfigError
-from evoprune.run.config import Config, make_config, parse_overrides, read_config
+from evoprune.run.config import Config, make_config
+from evoprune.run.settings import parse_overrides, read_config
 
 
 def problems(*assignments):

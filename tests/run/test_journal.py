@@ -50,6 +50,14 @@ def test_journal_gives_back_what_was_appended(tmp_path, one):
     assert Journal(tmp_path / "j.jsonl").entries == [one]
 
 
+def test_journal_syncs_each_line_before_it_goes_on(tmp_path, monkeypatch):
+    path, synced = tmp_path / "j.jsonl", []
+    monkeypatch.setattr("evoprune.run.journal.os.fsync", lambda handle: synced.append(path.read_bytes()))
+    written(path, 2)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert synced == [lines[0], lines[0] + lines[1]]
+
+
 def test_entry_leaves_the_bits_out_when_the_genome_is_large():
     large = BitGenome(np.zeros(MAX_INLINE_BYTES + 1, np.uint8), 8 * MAX_INLINE_BYTES + 8)
     line = entry(0, genome=large).to_line()
@@ -93,14 +101,15 @@ def test_read_journal_leaves_a_torn_line_in_the_file(path):
         lambda lines: [lines[0], b"[" * 100_000, *lines[2:]],
         lambda lines: [lines[0], b"[]", *lines[2:]],
         lambda lines: [lines[0], lines[1].replace(b'"bits":"', b'"bits":"A'), *lines[2:]],
+        lambda lines: [lines[0], lines[1].replace(b'"bits":"t', b'"bits":"u'), *lines[2:]],
         lambda lines: [lines[0], lines[1].replace(b'"ok"', b'"fine"'), *lines[2:]],
         lambda lines: [lines[0], lines[1].replace(b"1000.0", b"NaN"), *lines[2:]],
         lambda lines: [lines[0], lines[1].replace(b'"fitness":0.1', b'"fitness":NaN'), *lines[2:]],
         lambda lines: [lines[0], lines[1].replace(b'"fitness":0.1,', b""), *lines[2:]],
         lambda lines: [lines[0], lines[1].replace(b'"index":1', b'"index":1e999'), *lines[2:]],
     ],
-    ids=["cut", "empty", "swapped", "doubled", "missing", "bytes", "deep", "list", "bits", "status", "nan", "fitness",
-         "unscored", "index"],
+    ids=["cut", "empty", "swapped", "doubled", "missing", "bytes", "deep", "list", "bits", "other bits", "status", "nan",
+         "fitness", "unscored", "index"],
 )  # fmt: skip
 def test_journal_names_the_line_when_the_middle_is_damaged(path, damage):
     lines = path.read_bytes().split(b"\n")[:-1]

@@ -50,9 +50,10 @@ def test_store_remembers_when_it_is_opened_again(run):
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", ".git", ".probe", ".lock.txt", "evaluations.jsonl", "manifest.json"])
-def test_store_refuses_a_directory_of_something_else_and_leaves_it_alone(tmp_path, name):
-    (tmp_path / name).write_text('{"short_name": "an app"}')
-    (tmp_path / LOCK).write_text("precious")
+@pytest.mark.parametrize("more", [{}, {LOCK: "precious"}], ids=["", "and a lock"])
+def test_store_refuses_a_directory_of_something_else_and_leaves_it_alone(tmp_path, name, more):
+    for file, text in {name: '{"short_name": "an app"}', **more}.items():
+        (tmp_path / file).write_text(text)
     before = snapshot(tmp_path)
     with pytest.raises(UsageError, match="not a run of evoprune") as caught:
         RunStore(tmp_path, IDENTITY, "")
@@ -130,6 +131,14 @@ def test_store_keeps_what_there_is_when_the_settings_stop_a_resumed_run(run):
     with pytest.raises(UsageError, match="wrong"), RunStore(run, IDENTITY, ""):
         raise UsageError("wrong")
     assert {MANIFEST, CONFIG, JOURNAL} <= {path.name for path in run.iterdir()}
+
+
+def test_store_keeps_a_run_of_an_earlier_process_when_the_settings_stop_it(tmp_path):
+    with RunStore(tmp_path, IDENTITY, ""):
+        pass
+    with pytest.raises(UsageError, match="wrong"), RunStore(tmp_path, IDENTITY, ""):
+        raise UsageError("wrong")
+    assert (tmp_path / MANIFEST).exists()
 
 
 def test_pin_refuses_another_value_at_a_resume(run):
