@@ -12,7 +12,7 @@ from evoprune.space.analysis import trace_space, traced
 from evoprune.space.coupling import STUCK
 from evoprune.space.pruning_space import PruningSpace
 
-_OTHER_READINGS = (-2, -3)
+_OTHER_READINGS = (-2, -3, -1)
 
 
 def analyze(
@@ -21,7 +21,8 @@ def analyze(
     """Find what can be pruned from `model`, what goes together, and what can't go and why.
 
     A dimension that the model splits into several, such as heads and head size, can be cut along one of them only. The
-    innermost is tried first; where that fails the self-check, those further out are.
+    heads, if an attribute of the module tells of any, or the innermost is tried first; where that fails the self-check, the
+    others are.
 
     Args:
         model: Any eager module; untouched.

@@ -31,6 +31,9 @@ def attribute_rules(model: nn.Module) -> tuple[AttributeRule, ...]:
 HEAD_COUNTS = {"num_heads", "n_heads", "nhead", "n_head", "heads", "num_attention_heads", "h"}
 """Attributes in which attention modules keep the number of their heads; add the names that yours use."""
 
+HEAD_SIZES = {"head_dim", "attention_head_size", "dim_head", "head_size", "d_head", "d_k", "d_kv", "dim_per_head"}
+"""Attributes in which they keep the size of one head."""
+
 HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_attn", "split_size"}
 """Attributes in which they keep the width of all heads together."""
 

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evoprune.errors import UnsupportedModelError
+from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
 from evoprune.space.calling import named_tensors, run_example, tensors_in, undisturbed
 from evoprune.space.dispatching import WatchingMode
 from evoprune.space.labels import Couplings, Labels, Vector
@@ -57,6 +58,7 @@ class Tracer(WatchingMode):
         self.couplings = Couplings()
         self.readings = readings
         self.path: list[str] = []
+        self._modules = dict(model.named_modules())
         self._names = {id(tensor): name for name, tensor in named_tensors(model).items()}
         self._table: Any = WeakTensorKeyDictionary()
         self._taints: Any = WeakTensorKeyDictionary()
@@ -97,6 +99,18 @@ class Tracer(WatchingMode):
             result = forward(*args, **kwargs)
         self.follow(f"{type(module).__name__}.forward", lambda call: rule(call, module), args, kwargs, result)
         return result
+
+    def reading(self, sizes: list[int]) -> int:
+        """Which of the dimensions that the running module splits one into may be cut, from the end.
+
+        Said beforehand, or heads where an attribute of the module tells their number or their size, or the innermost.
+        """
+        said = self.readings.get(self.module)
+        if said is not None or len(sizes) < 2:
+            return -1 if said is None else said
+        values = vars(self._modules[self.module]) if self.module in self._modules else {}
+        heads = any(values.get(name) == sizes[-2] for name in HEAD_COUNTS)
+        return -2 if heads or any(values.get(name) == sizes[-1] for name in HEAD_SIZES) else -1
 
     @contextmanager
     def pausing(self) -> Iterator[None]:

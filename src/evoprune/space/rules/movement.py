@@ -99,7 +99,7 @@ def _moved(call: Call, operand: Tensor, dim: int, atoms: Vector, operation: Call
         alone = bool((atoms == atoms[0]).all())
         call.freeze(atoms, "is tied into one inseparable unit" if alone else "is cut at a fixed position")
         return {}
-    reading = call.tracer.readings.get(call.tracer.module, -1)
+    reading = call.tracer.reading([plane.shape[moved_dim] for moved_dim in varying])
     free = varying[max(reading, -len(varying))]
     if len(varying) > 1:
         call.couplings.splits.append(Split(atoms, call.tracer.module, plane.shape[free]))
