@@ -23,6 +23,17 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
         "size_bytes": "evoprune.objectives.cost:SizeBytes",
         "peak_activation_bytes": "evoprune.objectives.cost:PeakActivationBytes",
     },
+    "criteria": {
+        "l1": "evoprune.pruning.importance.magnitude:l1",
+        "l2": "evoprune.pruning.importance.magnitude:l2",
+        "group_magnitude": "evoprune.pruning.importance.group_magnitude:group_magnitude",
+        "bn_scale": "evoprune.pruning.importance.bn_scale:bn_scale",
+        "lamp": "evoprune.pruning.importance.lamp:lamp",
+        "fpgm": "evoprune.pruning.importance.fpgm:fpgm",
+        "taylor": "evoprune.pruning.importance.taylor:taylor",
+        "hessian": "evoprune.pruning.importance.hessian:hessian",
+        "random": "evoprune.pruning.importance.random_scores:random_scores",
+    },
     "encodings": {
         "channel-bits": "evoprune.space.channel_bits:ChannelBits",
     },
@@ -47,7 +58,7 @@ def resolve(kind: str, name: str) -> Any:
     """The object that `name` stands for.
 
     Args:
-        kind: `recipes`, `objectives`, `encodings`, `searches` or `executors`.
+        kind: `recipes`, `objectives`, `criteria`, `encodings`, `searches` or `executors`.
         name: A built-in name, the name of an entry point in the group `evoprune.<kind>`, or `package.module:attribute`.
 
     Raises:
@@ -73,7 +84,7 @@ def import_object(path: str) -> Any:
     """Import `package.module:attribute`; the working directory counts, as it does for `python -m`.
 
     Raises:
-        ConfigError: The path is malformed, or module or attribute do not exist.
+        ConfigError: The path is malformed, module or attribute do not exist, or the module is broken.
         MissingDependencyError: The module exists but something that it imports is not installed.
     """
     module_name, _, attribute = path.partition(":")
@@ -88,6 +99,8 @@ def import_object(path: str) -> Any:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ConfigError(f"there is no module {module_name!r}", "run from its folder, or install it") from error
         raise MissingDependencyError(f"{module_name} needs {error.name!r}, which is not installed") from error
+    except (ImportError, SyntaxError) as error:
+        raise ConfigError(f"module {module_name!r} can't be imported: {error}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise ConfigError(f"module {module_name!r} has no {attribute!r}")

@@ -1,0 +1,1 @@
+"""How much every unit matters: one criterion per file, called through `scores.importance`."""
