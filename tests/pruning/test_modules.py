@@ -237,3 +237,20 @@ def test_adaptive_pooling_in_either_memory_format(layout):
     model = model.to(memory_format=layout)
     space = check(model, torch.randn(2, 3, 6, 6).to(memory_format=layout))
     assert space.group("0").size == 8
+
+
+def test_a_size_that_the_model_keeps_and_reshapes_to_follows():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden_dim = 12
+            self.patch, self.head = nn.Conv2d(3, 12, 4, 4), nn.Linear(12, 2)
+
+        def forward(self, x):
+            x = self.patch(x)
+            return self.head(x.reshape(x.shape[0], self.hidden_dim, 4).permute(0, 2, 1).relu())
+
+    model = Tokens()
+    space = check(model, torch.randn(2, 3, 8, 8))
+    assert space.group("patch").size == 12
+    assert prune(model, space.random_plan(0.5, 0)).hidden_dim == 6

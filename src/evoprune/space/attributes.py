@@ -38,30 +38,46 @@ HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_att
 """Attributes in which they keep the width of all heads together."""
 
 
+WIDTHS = {
+    "hidden_dim",
+    "embed_dim",
+    "hidden_size",
+    "d_model",
+    "dim",
+    "width",
+    "channels",
+    "num_channels",
+    "num_features",
+}
+"""Attributes in which modules keep the size of a dimension that they reshape to."""
+
+
 def split_rules(model: nn.Module, couplings: Couplings) -> tuple[AttributeRule, ...]:
-    """Rules for the head counts of modules that split a dimension into heads and cut whole heads."""
+    """Rules for modules that split a dimension into heads and cut whole heads, or that reshape to a size they keep."""
     rules: dict[tuple[str, str], AttributeRule] = {}
     blocks = list(couplings.blocks.values())
-    for split in couplings.splits:
+    seen = [(split, True) for split in couplings.splits] + [(reshape, False) for reshape in couplings.reshapes]
+    for split, is_split in seen:
         module = model.get_submodule(split.module)
-        block = next((b for b in blocks if b.start <= split.atoms[0] < b.start + b.size), None)
+        first = int(split.atoms.max())
+        block = next((b for b in blocks if b.start <= first < b.start + b.size), None)
         if block is None or isinstance(module, nn.MultiheadAttention):
             continue
         axis = (block.tensor, block.dim)
         for name, value in vars(module).items():
-            counts_heads = name in HEAD_COUNTS and value == split.kept_as_one
-            if (counts_heads or name in HEAD_WIDTHS) and _divides(value, block.size):
+            counts = name in (HEAD_COUNTS if is_split else WIDTHS) and value == split.kept_as_one
+            if (counts or (is_split and name in HEAD_WIDTHS)) and _divides(value, block.size):
                 rules[split.module, name] = AttributeRule(split.module, name, axis, 1, block.size // value)
     return tuple(rules.values())
+
+
+def _divides(value: object, size: int) -> bool:
+    return isinstance(value, int) and value > 0 and size % value == 0
 
 
 def _tensor(module: nn.Module, path: str) -> object:
     owner, _, name = path.rpartition(".")
     return getattr(module.get_submodule(owner), name, None)
-
-
-def _divides(value: object, size: int) -> bool:
-    return isinstance(value, int) and value > 0 and size % value == 0
 
 
 def _conv(module: _ConvNd) -> Found:

@@ -94,6 +94,7 @@ class Couplings:
         self.multiplied: list[Vector] = []
         self.productions: list[Production] = []
         self.splits: list[Split] = []
+        self.reshapes: list[Split] = []
         self.blind: list[tuple[str, str]] = []
         self.work: list[Work] = []
 

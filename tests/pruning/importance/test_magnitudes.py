@@ -49,7 +49,7 @@ def test_group_magnitude_counts_all_that_goes_with_a_channel(plain):
     expected = [
         float(
             sum(
-                (tensor**2).sum()
+                (tensor.detach() ** 2).sum()
                 for tensor in (
                     model.conv1.weight[c], model.conv1.bias[c], model.bn1.weight[c], model.bn1.bias[c], model.conv2.weight[:, c],
                 )

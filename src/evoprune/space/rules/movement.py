@@ -33,6 +33,8 @@ def view(call: Call) -> None:
         call.freeze_dims(call.dims(call.operands[0]), "is reinterpreted as another type")
         return
     move(call, lambda plane: plane.reshape(call.result.shape))
+    for dim, atoms in call.dims(call.result).items():
+        call.couplings.reshapes.append(Split(atoms, call.tracer.module, call.result.shape[dim]))
 
 
 @rule("expand", "broadcast_to", "expand_copy")
