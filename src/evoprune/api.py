@@ -19,6 +19,7 @@ from evoprune.events import Listener
 from evoprune.objectives.compute import ComputeReport, count
 from evoprune.plan import PruningPlan
 from evoprune.pruning.checked import analyze
+from evoprune.pruning.importance.scores import importance
 from evoprune.pruning.masks import mask
 from evoprune.pruning.structured import prune
 from evoprune.pruning.verify import Verification, verify
@@ -51,6 +52,7 @@ __all__ = [
     "analyze",
     "count",
     "evolve",
+    "importance",
     "load",
     "mask",
     "prune",
