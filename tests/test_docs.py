@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from evoprune.cli.app import app
-from evoprune.run.config import Config, make_config, read_config
+from evoprune.run.config import Config, make_config
+from evoprune.run.settings import read_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from evoprune.rng import isolated_rng
-from evoprune.run.config import make_config, read_config
+from evoprune.run.config import make_config
+from evoprune.run.settings import read_config
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -16,7 +16,9 @@ from torch.utils.data import (
 
 from evoprune.errors import DataError
 from evoprune.rng import isolated_rng
-from evoprune.task import LoaderSource, Preprocessing, Task, TensorSource, accuracy, as_source
+from evoprune.sources.loaders import LoaderSource
+from evoprune.sources.tensors import Preprocessing, TensorSource
+from evoprune.task import Task, accuracy, as_source
 
 CPU = torch.device("cpu")
 PREPROCESSING = Preprocessing(mean=(0.5, 0.25), std=(0.5, 0.2))
@@ -320,3 +322,21 @@ def test_task_refuses_what_is_no_set_of_batches(data):
 def test_task_refuses_an_empty_set(data):
     with pytest.raises(DataError, match="test set is empty"):
         Task(train=BATCHES, select=list(BATCHES), test=data)
+
+
+def test_batch_count_is_that_of_a_pass():
+    assert tensor_source().batch_count(4) == len(labels(tensor_source())) == 3
+    loader = LoaderSource((DataLoader(dataset(), batch_size=8), [(torch.zeros(2, 1), torch.zeros(2))]))
+    assert loader.batch_count(4) == 4
+
+
+@pytest.mark.parametrize("batch", [torch.zeros(3), (torch.zeros(2),), (torch.zeros(2), 1), "ab", 5])
+def test_loader_source_refuses_batches_that_are_no_pairs(batch):
+    with pytest.raises(DataError, match="pairs"):
+        list(LoaderSource(([batch],)).batches(4, device=CPU))
+
+
+@pytest.mark.parametrize(("mean", "std"), [((0.5,), (0.5, 0.2)), ((0.5, 0.2), (0.5, 0.0)), ((0.5, 0.2), (0.5, -1.0))])
+def test_tensor_source_refuses_preprocessing_that_does_not_fit(mean, std):
+    with pytest.raises(DataError, match="preprocessing"):
+        TensorSource(torch.zeros(4, 2, 3, 3, dtype=torch.uint8), torch.zeros(4), Preprocessing(mean, std))

@@ -27,12 +27,13 @@ from evoprune.report.summary import text_table
 from evoprune.report.writer import ensure_report
 from evoprune.run.artifacts import load_artifact as load
 from evoprune.run.assemble import build_encoding
-from evoprune.run.config import Config, make_config, read_config
+from evoprune.run.config import Config, make_config
 from evoprune.run.files import read_json
 from evoprune.run.journal import JournalEntry, read_journal
 from evoprune.run.problem import LiveSource, Problem, ProblemSource, factory_of
 from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config, run_directory, stored_config
 from evoprune.run.runner import execute
+from evoprune.run.settings import read_config
 from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, JOURNAL
 from evoprune.space.base import Encoding
 from evoprune.space.pruning_space import Frozen, Group, PruningSpace

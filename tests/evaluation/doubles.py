@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,9 @@ class Points:
             rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         for chosen in rows.split(batch_size):
             yield self.inputs[chosen].to(device), self.targets[chosen].to(device)
+
+    def batch_count(self, batch_size):
+        return math.ceil(len(self) / batch_size)
 
     def joined(self, other):
         return Points(torch.cat([self.inputs, other.inputs]), torch.cat([self.targets, other.targets]))

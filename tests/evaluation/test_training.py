@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from evoprune.errors import DataError, DeviceMemoryError, DivergedError
 from evoprune.evaluation.memory import MicroBatch
-from evoprune.evaluation.training import Schedule, steps_per_epoch, train
+from evoprune.evaluation.training import Schedule, train
 from evoprune.events import BatchHalved
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
@@ -221,8 +221,3 @@ def test_train_draws_dropout_from_its_seeds_alone():
     other = trained(network(nn.Dropout(0.5)), points(16), how, seeds=SeedTree(1))
     assert all(map(torch.equal, first, again))
     assert not any(map(torch.equal, first, other))
-
-
-@pytest.mark.parametrize(("samples", "batch_size", "steps"), [(64, 32, 2), (65, 32, 3), (5, 32, 1)])
-def test_steps_per_epoch_counts_the_incomplete_batch(samples, batch_size, steps):
-    assert steps_per_epoch(points(samples), batch_size) == steps

@@ -31,7 +31,7 @@ def test_parcel_is_handed_out_to_everyone_who_asks(parcel):
 def test_parcel_is_gone_when_it_is_closed_twice(parcel):
     parcel.close()
     parcel.close()
-    with pytest.raises(OSError, match="refused|No such file"):
+    with pytest.raises(OSError, match=r"refused|No such file"):
         fetch(parcel.address)
 
 
@@ -39,7 +39,7 @@ def test_parcel_is_gone_when_it_is_closed_twice(parcel):
 def test_pool_stops_with_a_hint_when_a_script_has_no_main_guard(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(WITHOUT_GUARD)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "the worker processes are gone" in done.stderr
     assert 'a script needs `if __name__ == "__main__":`' in done.stderr

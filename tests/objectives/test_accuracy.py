@@ -5,7 +5,8 @@ from torch import nn
 from evoprune.errors import DataError
 from evoprune.objectives.accuracy import Accuracy, score
 from evoprune.objectives.base import Subject
-from evoprune.task import LoaderSource, accuracy, as_source
+from evoprune.sources.loaders import LoaderSource
+from evoprune.task import accuracy, as_source
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from evoprune.recipes.catalogue import CATALOGUE, ImageDataset
 from evoprune.recipes.data_file import DataFile
 from evoprune.recipes.datasets import ImageData, load_images
 from evoprune.recipes.providers import ProviderError
-from evoprune.task import Preprocessing
+from evoprune.sources.tensors import Preprocessing
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -4,8 +4,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from evoprune.errors import DataError
 from evoprune.caching import cache_directory
+from evoprune.errors import DataError
 from evoprune.recipes.cache import DataCache
 
 

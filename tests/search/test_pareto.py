@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from evoprune.search.pareto import hypervolume_2d, mean_hamming_distance, non_dominated
+from evoprune.search.pareto import hypervolume_2d, non_dominated
 
 # Few values, so that ties and equal rows are frequent.
 points = st.tuples(st.integers(0, 14), st.integers(1, 4)).flatmap(
@@ -51,10 +51,3 @@ def test_hypervolume_agrees_with_pymoo(seed):
     costs = np.random.default_rng(seed).random((60, 2))
     reference = (0.9, 1.1)
     assert hypervolume_2d(costs, reference) == pytest.approx(Hypervolume(ref_point=np.array(reference)).do(costs))
-
-
-@given(st.tuples(st.integers(2, 8), st.integers(1, 12)).flatmap(lambda shape: arrays(np.bool_, shape)))
-def test_mean_hamming_distance_is_the_mean_over_all_pairs(bits):
-    pairs = [np.mean(one != other) for number, one in enumerate(bits) for other in bits[:number]]
-    assert mean_hamming_distance(bits) == pytest.approx(np.mean(pairs))
-    assert mean_hamming_distance(np.repeat(bits[:1], 3, axis=0)) == 0

@@ -30,8 +30,8 @@ def run_recipe(
     resumed; any other non-empty one is left alone.
     """
     from evoprune.cli.session import run_in_terminal
-    from evoprune.run.config import parse_overrides, read_config
     from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config, run_directory
+    from evoprune.run.settings import parse_overrides, read_config
 
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
     flags = _flags(seed, workers, executor, time_budget, constraint)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from evoprune.task import Source
+from evoprune.sources.base import Source
 
 
 def recalibrate_batch_norm(

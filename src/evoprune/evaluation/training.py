@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,8 @@ from evoprune.errors import DataError, DivergedError
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
-from evoprune.task import Batch, Loss, Source
+from evoprune.sources.base import Batch, Source
+from evoprune.task import Loss
 
 # Reading the loss makes an accelerator wait; every so many steps is soon enough to stop a diverged run.
 CHECK_EVERY = 50
@@ -49,11 +51,6 @@ class Schedule:
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, self.steps - rising)))
 
 
-def steps_per_epoch(source: Source, batch_size: int) -> int:
-    """Batches in one pass over `source`, the incomplete last one included."""
-    return max(1, math.ceil(len(source) / batch_size))
-
-
 StepListener = Callable[[int, float], None]
 
 
@@ -68,7 +65,7 @@ def train(
     micro_batch: MicroBatch,
     on_step: StepListener | None = None,
 ) -> None:
-    """Train `model` in place for `schedule.steps` steps and leave it in train mode.
+    """Train `model` in place for `schedule.steps` steps and leave it in train mode; without steps, leave it as it is.
 
     Args:
         model: Network on `device`.
@@ -89,7 +86,7 @@ def train(
     model.train()
     optimizer = _optimizer(model, schedule)
     total = torch.zeros((), device=device)
-    with isolated_rng(seeds.child("draws").seed):
+    with isolated_rng(seeds.child("draws").seed), repeatable_kernels():
         batches = _endless(source, schedule.batch_size, seeds.child("order"), device)
         for step in range(schedule.steps):
             for group in optimizer.param_groups:
@@ -100,6 +97,16 @@ def train(
                 _check_finite(total, step)
             if on_step is not None:
                 on_step(step + 1, float(value))
+    optimizer.zero_grad(set_to_none=True)
+
+
+def repeatable_kernels() -> AbstractContextManager[None]:
+    """Have cuDNN choose the same, deterministic algorithms every time; without CUDA it changes nothing."""
+    cudnn = torch.backends.cudnn
+    flags: AbstractContextManager[None] = cudnn.flags(
+        enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
+    )
+    return flags
 
 
 def _step(
@@ -115,10 +122,12 @@ def _step(
             value.backward()
         else:
             value = _accumulate(model, inputs, targets, loss, size)
-        optimizer.step()
         return value.detach()
 
-    return micro_batch.attempt(attempt)
+    value = micro_batch.attempt(attempt)
+    # Not part of the attempt: done twice, it could move some of the weights twice.
+    optimizer.step()
+    return value
 
 
 def _accumulate(model: nn.Module, inputs: Any, targets: Any, loss: Loss, size: int) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from evoprune.errors import DataError
 from evoprune.objectives.base import Subject
-from evoprune.task import Metric, Source
+from evoprune.sources.base import Source
+from evoprune.task import Metric
 
 
 class Accuracy:

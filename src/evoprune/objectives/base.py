@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from evoprune.objectives.compute import ComputeReport, count
-from evoprune.task import Metric, Source
+from evoprune.sources.base import Source
+from evoprune.task import Metric
 
 
 @dataclass(frozen=True)

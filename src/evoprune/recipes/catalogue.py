@@ -7,7 +7,7 @@ from typing import Final
 
 from evoprune.recipes.data_file import DataFile
 from evoprune.recipes.providers import DebianPackage, Mirror, NpmPackage, Provider
-from evoprune.task import Preprocessing
+from evoprune.sources.tensors import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from evoprune.recipes.catalogue import CATALOGUE
 from evoprune.recipes.fetch import fetch_missing
 from evoprune.recipes.idx import Bytes
 from evoprune.recipes.user_directory import open_user_file
-from evoprune.task import Preprocessing, Task, TensorSource
+from evoprune.sources.tensors import Preprocessing, TensorSource
+from evoprune.task import Task
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,20 @@ from evoprune.errors import ConfigError
 from evoprune.evaluation.evaluate import evaluate_candidate
 from evoprune.evaluation.fidelity import Fidelity
 from evoprune.evaluation.memory import MicroBatch
-from evoprune.evaluation.training import Schedule, steps_per_epoch
+from evoprune.evaluation.training import Schedule
 from evoprune.evaluation.workbench import Workbench
 from evoprune.events import Listener
 from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outcome
 from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import Constraint
-from evoprune.plugins import known_names, resolve
+from evoprune.plugins import resolve
 from evoprune.run.config import Config, TrainingConfig
 from evoprune.run.problem import ProblemSource
 from evoprune.search.base import Search, SearchFactory, SearchSettings
 from evoprune.seeding import SeedTree
+from evoprune.sources.base import Source
 from evoprune.space.base import Encoding
 from evoprune.space.pruning_space import PruningSpace
-from evoprune.task import Source
 
 # Fitness, reports and fronts need these two whatever is searched for.
 ALWAYS_MEASURED = ("accuracy", "macs")
@@ -101,7 +101,7 @@ def to_device(inputs: Any, device: torch.device) -> Any:
 
 def training_schedule(training: TrainingConfig, source: Source, *, epochs: float, lr: float) -> Schedule:
     """A schedule of so many epochs over `source`, fractions rounded to whole steps."""
-    steps = round(epochs * steps_per_epoch(source, training.batch_size))
+    steps = round(epochs * source.batch_count(training.batch_size))
     return Schedule(steps, training.batch_size, training.optimizer, lr, training.weight_decay)
 
 
@@ -123,18 +123,25 @@ def build_encoding(config: Config, space: PruningSpace) -> Encoding:
 
 def build_objectives(config: Config) -> list[Objective]:
     """All that has to be measured: what is searched for, what is bounded, and what reports need."""
-    constrained = [Constraint.parse(text).objective for text in config.search.constraints]
-    names = list(dict.fromkeys([*ALWAYS_MEASURED, *config.search.objectives, *constrained]))
-    unknown = [name for name in names if ":" not in name and name not in known_names("objectives")]
-    if unknown:
-        raise ConfigError(f"unknown objectives: {', '.join(unknown)}; known: {', '.join(known_names('objectives'))}")
-    return [resolve("objectives", name)() for name in names]
+    return list(_objectives_as_configured(config).values())
 
 
 def searched_objectives(config: Config) -> list[Objective]:
     """Those of `search.objectives`, in order: what costs and fronts are made of."""
-    measured = {objective.name: objective for objective in build_objectives(config)}
+    measured = _objectives_as_configured(config)
     return [measured[name] for name in config.search.objectives]
+
+
+def _objectives_as_configured(config: Config) -> dict[str, Objective]:
+    """Objectives by what the configuration calls them; a constraint may use the `name` of any that is searched for."""
+    found: dict[str, Objective] = {
+        name: resolve("objectives", name)() for name in dict.fromkeys([*ALWAYS_MEASURED, *config.search.objectives])
+    }
+    for text in config.search.constraints:
+        name = Constraint.parse(text).objective
+        if name not in {objective.name for objective in found.values()}:
+            found[name] = resolve("objectives", name)()
+    return found
 
 
 def build_search(config: Config, encoding: Encoding, seeds: SeedTree) -> Search:

@@ -27,7 +27,7 @@ from evoprune.run.fingerprints import digest_of_model
 from evoprune.run.problem import Problem
 from evoprune.run.store import BASELINE, RunStore
 from evoprune.seeding import SeedTree
-from evoprune.task import TensorSource
+from evoprune.sources.tensors import TensorSource
 
 TRAINING_KEYS: Final = ("batch_size", "epochs", "optimizer", "lr", "weight_decay")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
+from evoprune.run.settings import merge
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -212,60 +213,11 @@ def make_config(*layers: Mapping[str, Any]) -> Config:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = _merge(merged, layer)
+        merged = merge(merged, layer)
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A YAML file as nested mappings, not yet validated.
-
-    Raises:
-        ConfigError: The file can't be read or is not a YAML mapping.
-    """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"can't read the configuration {path}: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} must hold sections such as `training:` and `ga:`, not a {type(document).__name__}")
-    return document
-
-
-def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-    """`["ga.pop_size=10", ...]` as nested mappings; values are read as YAML.
-
-    Raises:
-        ConfigError: An assignment is not of the form key.path=value.
-    """
-    merged: dict[str, Any] = {}
-    for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        keys = path.strip().split(".")
-        if not separator or not all(keys):
-            raise ConfigError(f"--set {assignment!r} is not of the form key.path=value, such as ga.pop_size=10")
-        try:
-            value: Any = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML") from error
-        for key in reversed(keys):
-            value = {key: value}
-        merged = _merge(merged, value)
-    return merged
-
-
-def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in extra.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _explain(error: ValidationError) -> str:

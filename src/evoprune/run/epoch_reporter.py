@@ -9,7 +9,8 @@ from evoprune.events import EpochEnded, Listener, TrainingProgress
 from evoprune.objectives.accuracy import score
 from evoprune.run.assemble import SCORING_BATCH, training_schedule
 from evoprune.run.config import Config
-from evoprune.task import Source, Task
+from evoprune.sources.base import Source
+from evoprune.task import Task
 
 
 class EpochReporter:

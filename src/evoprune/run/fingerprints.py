@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.artifact import weight_bytes
-from evoprune.task import Source, Task, TensorSource
+from evoprune.sources.base import Source
+from evoprune.sources.tensors import TensorSource
+from evoprune.task import Task
 
 
 def digest_of_model(model: nn.Module) -> str:

@@ -23,8 +23,8 @@ from evoprune.run.config import Config
 from evoprune.run.epoch_reporter import EpochReporter
 from evoprune.run.problem import Problem
 from evoprune.seeding import SeedTree
+from evoprune.sources.base import Source
 from evoprune.space.calling import call_model
-from evoprune.task import Source
 
 
 def retrain(

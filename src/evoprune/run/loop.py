@@ -13,7 +13,7 @@ from evoprune.genome import BitGenome
 from evoprune.results import Cost, Evaluation, Status
 from evoprune.run.journal import Journal, JournalEntry
 from evoprune.search.base import Scored, Search
-from evoprune.search.pareto import mean_hamming_distance
+from evoprune.search.diversity import mean_hamming_distance
 
 # More than any sum of violated bounds, finite because pymoo's comparisons are not made for infinities.
 FAILED_VIOLATION = 1e9
@@ -138,7 +138,7 @@ def _summary(generation: int, entries: Sequence[JournalEntry], search: Search) -
     fitness = [value for value, _ in scored if value is not None]
     best = max(scored, key=lambda one: one[0] or 0.0)[1].objectives if scored else {}
     population = search.population
-    diversity = mean_hamming_distance(np.array([genome.bits for genome in population])) if len(population) > 1 else None
+    diversity = mean_hamming_distance(population) if len(population) > 1 else None
     return GenerationEnded(
         generation=generation,
         best_fitness=max(fitness, default=None),

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.errors import UsageError
-from evoprune.run.config import Config, make_config, read_config
+from evoprune.run.config import Config, make_config
 from evoprune.run.problem import RecipeSource
+from evoprune.run.settings import read_config
 from evoprune.run.store import CONFIG
 
 

@@ -39,15 +39,3 @@ def hypervolume_2d(costs: NDArray[np.float64], reference: tuple[float, float]) -
     front = inside[non_dominated(inside)]
     ceilings = np.concatenate([[reference[1]], front[:-1, 1]])
     return float(np.sum((reference[0] - front[:, 0]) * (ceilings - front[:, 1])))
-
-
-def mean_hamming_distance(bits: NDArray[np.bool_]) -> float:
-    """Mean share of differing bits over all pairs of a population: 0 when all are alike, 0.5 for random ones.
-
-    Args:
-        bits: [n, length] with n of at least 2.
-    """
-    count = len(bits)
-    ones = bits.sum(axis=0, dtype=np.float64)
-    differing = ones * (count - ones)
-    return float(differing.sum() / (bits.shape[1] * count * (count - 1) / 2))

@@ -11,7 +11,7 @@ import numpy as np
 
 from evoprune.genome import BitGenome, Segment
 from evoprune.search.base import Scored, Search, SearchFactory, SearchSettings
-from evoprune.search.pareto import mean_hamming_distance
+from evoprune.search.diversity import mean_hamming_distance
 
 Answer = Callable[[BitGenome], Scored]
 
@@ -131,8 +131,8 @@ class SearchSuite(ABC):
         for answer in (flat, noisy):
             search = self._search()
             play(search, answer, self.generations)
-            bits = np.array([genome.bits for genome in search.population])
-            distance = mean_hamming_distance(bits) if len(bits) > 1 else 0.0
+            population = search.population
+            distance = mean_hamming_distance(population) if len(population) > 1 else 0.0
             assert distance >= self.diversity, f"individuals are nearly alike: mean distance {distance:.3f}"
 
     def _search(self, *, groups: Groups | None = None, seed: int = 0) -> Search:

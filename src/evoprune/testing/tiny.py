@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
-from evoprune.task import Preprocessing, Task, TensorSource
+from evoprune.sources.tensors import Preprocessing, TensorSource
+from evoprune.task import Task
 
 CLASSES = 4
 SIDE = 8

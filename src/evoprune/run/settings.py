@@ -1,0 +1,61 @@
+"""Settings before they are validated: nested mappings from YAML files and from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evoprune.errors import ConfigError
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML file as nested mappings, not yet validated.
+
+    Raises:
+        ConfigError: The file can't be read or is not a YAML mapping.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read the configuration {path}: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} must hold sections such as `training:` and `ga:`, not a {type(document).__name__}")
+    return document
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """`["ga.pop_size=10", ...]` as nested mappings; values are read as YAML.
+
+    Raises:
+        ConfigError: An assignment is not of the form key.path=value.
+    """
+    merged: dict[str, Any] = {}
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        if not separator or not all(keys):
+            raise ConfigError(f"--set {assignment!r} is not of the form key.path=value, such as ga.pop_size=10")
+        try:
+            value: Any = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML") from error
+        for key in reversed(keys):
+            value = {key: value}
+        merged = merge(merged, value)
+    return merged
+
+
+def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """`extra` over `base`, key by key at every depth."""
+    merged = dict(base)
+    for key, value in extra.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

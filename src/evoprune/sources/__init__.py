@@ -1,0 +1,1 @@
+"""Sources: data sets that can be read again and again, in an order that only the seed decides."""
