@@ -118,6 +118,7 @@ def test_artifact_of_another_format_is_refused(artifact):
         ("", UsageError, "names no factory"),
         ("no_such_package:Net", ConfigError, "there is no module 'no_such_package'"),
         ("evoprune.testing.tiny:Missing", ConfigError, "has no 'Missing'"),
+        ("__main__:Net", ConfigError, "can't import the factory __main__:Net"),
         ("os.system('x')", ConfigError, "not of the form"),
         ("os:getcwd", UsageError, "neither a function nor a class of networks"),
         ("builtins:exit", UsageError, "neither a function nor a class of networks"),

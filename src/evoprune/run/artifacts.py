@@ -12,7 +12,7 @@ from typing import Any, Final
 from torch import nn
 
 from evoprune.artifact import put_weights, read_weights, weight_bytes
-from evoprune.errors import InvalidPlanError, StoreCorruptedError, UsageError
+from evoprune.errors import ConfigError, InvalidPlanError, StoreCorruptedError, UsageError
 from evoprune.plan import PruningPlan
 from evoprune.plugins import import_object
 from evoprune.pruning.structured import prune
@@ -109,7 +109,7 @@ def build_dense(factory: Factory | str | None, directory: Path) -> nn.Module:
         raise UsageError(
             f"{directory} names no factory for the dense network", "pass one: evoprune.load(directory, factory=MyNet)"
         )
-    build: Any = import_object(factory) if isinstance(factory, str) else factory
+    build: Any = _imported(factory) if isinstance(factory, str) else factory
     # An artifact may come from anyone. It may name code to call, but neither built-ins nor arguments.
     if isinstance(factory, str) and not _is_builder(build):
         raise UsageError(f"{factory} is neither a function nor a class of networks", "pass factory= yourself")
@@ -118,6 +118,16 @@ def build_dense(factory: Factory | str | None, directory: Path) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise UsageError(f"the factory returned a {type(model).__name__}, not a torch module")
     return model
+
+
+def _imported(path: str) -> Any:
+    try:
+        return import_object(path)
+    except ConfigError as error:
+        raise ConfigError(
+            f"can't import the factory {path}: {error.message}",
+            "run from the folder that it is in, or pass factory= yourself",
+        ) from error
 
 
 def _is_builder(candidate: Any) -> bool:
