@@ -40,7 +40,7 @@ TRANSFORMERS = {
 }
 TORCHVISION = (
     "resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121", "googlenet",
-    "squeezenet1_1", "mnasnet0_5", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "vgg11_bn", "alexnet", "vit_b_32", "swin_t",
+    "squeezenet1_1", "mnasnet0_5", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "vgg11_bn", "vit_b_32", "swin_t",
 )  # fmt: skip
 TIMM = (
     "resnet18",
