@@ -28,6 +28,10 @@ _NARROW_TOLERANCE = 5e-6
 """Accepted relative difference in float32; above it, float64 decides."""
 
 
+_STOPS = "the model's code relies on the full size"
+"""How a problem begins when the pruned network stops with an error."""
+
+
 class SelfCheck:
     """Compares surgery with the masked reference on random cuts of a model.
 
@@ -66,7 +70,7 @@ class SelfCheck:
     def _checked(self, space: PruningSpace, plan: PruningPlan, *, noise: bool) -> str:
         problem = self._compare(self._model, self._inputs, space, plan, noise=noise)
         exact = bool(space.single_sided) and self._parameters < _WIDE_PARAMETERS
-        if problem.startswith("can't run") or not (problem or exact):
+        if problem.startswith(_STOPS) or not (problem or exact):
             return problem
         if self._wide is None:
             self._wide = in_float64(self._model, self._inputs)
@@ -80,10 +84,10 @@ class SelfCheck:
                 disturb(reference, space, plan)
             found = compare(outputs, outputs_of(reference, inputs))
         except EvopruneError as error:
-            return f"can't run: {error}"
+            return f"{_STOPS} ({error})"
         except Exception as error:
             text = str(error).strip().splitlines() or [""]
-            return f"can't run: {type(error).__name__}: {text[0][:160]}"
+            return f"{_STOPS} ({type(error).__name__}: {text[0][:160]})"
         tolerance = min(found.tolerance, _NARROW_TOLERANCE) if found.dtype == torch.float32 else found.tolerance
         if found.relative <= tolerance:
             return ""
