@@ -151,6 +151,12 @@ class DataConfig(_Section):
         None, description="trained weights of the recipe's network: .safetensors, or a .pth state dict"
     )
 
+    @field_validator("dir", "checkpoint")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """A resume may start in another folder."""
+        return None if path is None else path.expanduser().absolute()
+
 
 class RunConfig(_Section):
     """Seed, place and budget of the run."""

@@ -38,7 +38,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in sorted(there.keys() | here.keys())
         if there.get(key) != here.get(key)
     ]
-    versions = old.get("versions", {})
+    # What is finished can be looked at with any version; only what is still to be computed needs the same ones.
+    versions = new["versions"] if old.get("status") == "done" else old.get("versions", {})
     problems += [
         f"{name}: {versions.get(name)} there, {new['versions'][name]} here"
         for name in REPLAY_VERSIONS
