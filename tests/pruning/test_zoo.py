@@ -63,7 +63,7 @@ def test_nearly_all_channels_of_plain_convnets_are_prunable(name):
     assert len(found) >= 0.95 * sum(total.values())
 
 
-def test_transformers_lose_heads_width_and_feed_forward():
+def test_sizes_kept_in_attributes_follow():
     def sizes(name):
         return {group.name: group.size for group in analysed(name)[2].groups}
 
@@ -77,6 +77,7 @@ def test_transformers_lose_heads_width_and_feed_forward():
         "blocks.1.fc1": 20,
     }
     assert sizes("swin") == {"reduce": 16}
+    assert sizes("res2net") == {"conv1.0": 3, "convs.2.0": 3, "conv3": 8}
     assert sizes("encoder") == {
         "0": 12, "1.layers.0.self_attn": 3, "1.layers.0.linear1": 20, "1.layers.1.self_attn": 3, "1.layers.1.linear1": 20,
     }  # fmt: skip

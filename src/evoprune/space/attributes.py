@@ -38,18 +38,8 @@ HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_att
 """Attributes in which they keep the width of all heads together."""
 
 
-WIDTHS = {
-    "hidden_dim",
-    "embed_dim",
-    "hidden_size",
-    "d_model",
-    "dim",
-    "width",
-    "channels",
-    "num_channels",
-    "num_features",
-}
-"""Attributes in which modules keep the size of a dimension that they reshape to."""
+WIDTHS = set("hidden_dim embed_dim hidden_size d_model dim width channels num_channels num_features c d_inner".split())
+"""Attributes in which modules keep the size of a dimension that they reshape to, or of the parts that they split one into."""
 
 
 def split_rules(model: nn.Module, couplings: Couplings) -> tuple[AttributeRule, ...]:

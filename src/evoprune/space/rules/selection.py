@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from evoprune.space.calling import tensors_in
-from evoprune.space.labels import FIXED, Vector
+from evoprune.space.labels import FIXED, Split, Vector
 from evoprune.space.rules.call import Call, Dims
 from evoprune.space.rules.movement import move
 from evoprune.space.rules.registry import rule
@@ -58,6 +58,7 @@ def split(call: Call) -> None:
         dims[along] = atoms
     elif atoms is not None and len({part.shape[along] for part in call.result}) == 1:
         dims[along] = _alike(call, atoms.reshape(len(call.result), -1))
+        call.couplings.reshapes.append(Split(atoms, call.tracer.module, call.result[0].shape[along]))
     elif atoms is not None:
         call.freeze(atoms, "is split into parts of unequal size")
     call.put_all(dims)
