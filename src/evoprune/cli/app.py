@@ -9,6 +9,7 @@ import traceback
 import typer
 
 import evoprune
+from evoprune.cli.inspect_command import inspect_model
 from evoprune.cli.recipes_command import list_recipes
 from evoprune.cli.resume_command import resume_run
 from evoprune.cli.run_command import run_recipe
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command("run")(run_recipe)
 app.command("resume")(resume_run)
 app.command("recipes")(list_recipes)
+app.command("inspect")(inspect_model)
 
 
 @app.callback(invoke_without_command=True)

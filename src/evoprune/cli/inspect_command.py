@@ -1,0 +1,70 @@
+"""`evoprune inspect`: what can be pruned from a model, what can't and why, and what that would save."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evoprune.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from evoprune.space.pruning_space import PruningSpace
+    from evoprune.task import Task
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A recipe, or package.module:function that returns (model, example_inputs), or a recipe's triple with a Task.",
+    ),
+]
+
+
+def inspect_model(
+    model: ModelArgument,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Measure the accuracy lost when half of each group goes; needs a Task."),
+    ] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Trained weights: .safetensors, or a .pth state dict.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Names to leave as they are; repeatable.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Your own copy of the recipe's data.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
+) -> None:
+    """Show what can be pruned, what can't and why, and the predicted cost at three keep ratios."""
+    from evoprune.cli.inspected import load_inspected
+    from evoprune.pruning.checked import analyze
+    from evoprune.report.inspection import inspect_space
+
+    loaded = load_inspected(model, data_dir, checkpoint)
+    if sensitivity and loaded.task is None:
+        raise UsageError(
+            f"{model} comes without a Task to measure accuracy with", "return (model, evoprune.Task, example_inputs)"
+        )
+    space = analyze(loaded.model, loaded.example_inputs, exclude=exclude or ())
+    measured = _measure(loaded.model, space, loaded.task) if sensitivity and loaded.task is not None else {}
+    inspection = inspect_space(loaded.model, space, loaded.example_inputs, measured.get("lost"))
+    notes = loaded.notes(measured.get("dense"))
+    if as_json:
+        extra = {"model": model, "select_accuracy": measured.get("dense"), "notes": notes}
+        typer.echo(json.dumps(extra | inspection.as_json(), indent=2))
+        return
+    from evoprune.cli.inspection_tables import show
+
+    show(model, inspection, measured.get("dense"), notes)
+
+
+def _measure(model: nn.Module, space: PruningSpace, task: Task) -> dict[str, Any]:
+    from evoprune.report.sensitivity import select_accuracy, sensitivity
+
+    dense = select_accuracy(model, task)
+    return {"dense": dense, "lost": dict(sensitivity(model, space, task, dense))}

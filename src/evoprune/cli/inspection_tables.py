@@ -1,0 +1,88 @@
+"""An inspection as tables on the terminal, or as plain text where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+from evoprune.report.inspection import Inspection
+
+WIDTH = 120
+"""Columns where there is no terminal to ask."""
+
+
+def show(name: str, inspection: Inspection, dense_accuracy: float | None, notes: Sequence[str]) -> None:
+    """Print what can be pruned, what can't, and what it costs."""
+    console = RichConsole(highlight=False)
+    if not console.is_terminal:
+        console = RichConsole(highlight=False, width=WIDTH)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
+    if dense_accuracy is not None:
+        console.print(f"accuracy of the whole model on the select set: {dense_accuracy:.4f}", markup=False)
+    console.print(_groups(name, inspection))
+    if any(row.macs_share is not None for row in inspection.groups):
+        console.print(
+            "MACs and parameters: what would go if all of the group went; work between two groups is in both shares."
+        )
+    if inspection.frozen:
+        console.print(_frozen(inspection))
+    console.print(_costs(inspection))
+    for reason in inspection.unpredictable:
+        console.print(f"MACs can't be predicted for every plan, and are counted there: {reason}", markup=False)
+
+
+def _groups(name: str, inspection: Inspection) -> Table:
+    groups = len(inspection.groups)
+    title = f"{name}: {inspection.units:,} units in {groups} {'group' if groups == 1 else 'groups'} can be pruned"
+    with_losses = any(row.accuracy_lost is not None for row in inspection.groups)
+    headings = [
+        "group",
+        "units",
+        "MACs",
+        "parameters",
+        *(["accuracy lost at half"] if with_losses else []),
+        "constraint",
+    ]
+    table = _table(title, headings, right=("units", "MACs", "parameters", "accuracy lost at half"))
+    for row in inspection.groups:
+        share = "?" if row.macs_share is None else f"{row.macs_share:.1%}"
+        lost = [f"{row.accuracy_lost:+.4f}"] if row.accuracy_lost is not None else []
+        more = f" (and {len(row.layers) - 1} more layers)" if len(row.layers) > 1 else ""
+        cells = [row.name + more, f"{row.size:,}", share, f"{row.params_share:.1%}", *lost, row.constraint]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _frozen(inspection: Inspection) -> Table:
+    table = _table("can't be pruned", ["layer", "its output ..."])
+    for name, reason in inspection.frozen:
+        table.add_row(Text(name), Text(reason))
+    return table
+
+
+def _costs(inspection: Inspection) -> Table:
+    dense = inspection.dense
+    table = _table(
+        "cost per sample", ["kept of every group", "MACs", "", "parameters", " "], right=("MACs", "", "parameters", " ")
+    )
+    table.add_row("all", f"{dense.macs:,}", "100.0%", f"{dense.params:,}", "100.0%")
+    for one in inspection.outlooks:
+        cells = (
+            f"{one.macs:,}",
+            f"{one.macs / max(1, dense.macs):.1%}",
+            f"{one.params:,}",
+            f"{one.params / max(1, dense.params):.1%}",
+        )
+        table.add_row(f"{one.keep_ratio:.0%}{' (counted)' if one.counted else ''}", *cells)
+    return table
+
+
+def _table(title: str, headings: Sequence[str], right: Sequence[str] = ()) -> Table:
+    table = Table(title=Text(title), title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    return table

@@ -1,0 +1,127 @@
+"""What can be pruned from a model, what can't and why, and what is left to pay at a few keep ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from evoprune.errors import UnsupportedModelError
+from evoprune.objectives.compute import ComputeReport, count
+from evoprune.pruning.structured import prune
+from evoprune.space.pruning_space import PruningSpace
+
+KEEP_RATIOS = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """One group of units.
+
+    Attributes:
+        name: Of the group.
+        size: Units in it.
+        layer_type: Kind of the layer that produces them.
+        layers: All layers that do.
+        constraint: What binds them.
+        macs_share: Fraction of the model's MACs that would go if the whole group went; None where that can't be told. Work
+            between two groups is in both their shares, so that these don't add up to 1.
+        params_share: The same of the parameters.
+        accuracy_lost: Accuracy that half of the group cost alone, 0 to 1; None where it wasn't measured.
+    """
+
+    name: str
+    size: int
+    layer_type: str
+    layers: tuple[str, ...]
+    constraint: str
+    macs_share: float | None
+    params_share: float
+    accuracy_lost: float | None = None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is left when every group keeps a fraction of its units.
+
+    Attributes:
+        keep_ratio: The fraction.
+        macs: For one sample.
+        params: Shared ones once.
+        counted: Whether a pruned model had to be counted because MACs can't be predicted.
+    """
+
+    keep_ratio: float
+    macs: int
+    params: int
+    counted: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All there is to say about a pruning space.
+
+    Attributes:
+        units: How many there are.
+        dense: What the whole model costs.
+        groups: In the order of the model.
+        frozen: `(layer, reason)` of what can't be pruned.
+        outlooks: At `KEEP_RATIOS`.
+        unpredictable: Why MACs can't be predicted for some plans, if so.
+    """
+
+    units: int
+    dense: ComputeReport
+    groups: tuple[GroupRow, ...]
+    frozen: tuple[tuple[str, str], ...]
+    outlooks: tuple[Outlook, ...]
+    unpredictable: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain dicts and lists."""
+        return {**asdict(self), "frozen": [{"name": name, "reason": reason} for name, reason in self.frozen]}
+
+
+def inspect_space(
+    model: nn.Module, space: PruningSpace, example_inputs: Any, losses: Mapping[str, float] | None = None
+) -> Inspection:
+    """Describe `space`.
+
+    Args:
+        model: The dense network; untouched.
+        space: What `analyze` returned for it.
+        example_inputs: What it was analysed on.
+        losses: Accuracy lost by group, as `sensitivity` measures it.
+    """
+    rows = (
+        GroupRow(
+            group.name, group.size, group.layer_type, group.layers, group.constraint, macs, params, (losses or {}).get(group.name)
+        )
+        for group, (macs, params) in zip(space.groups, space.cost_model.shares(), strict=True)
+    )  # fmt: skip
+    return Inspection(
+        space.size,
+        count(model, example_inputs),
+        tuple(rows),
+        tuple((item.name, item.reason) for item in space.frozen),
+        outlooks(model, space, example_inputs, KEEP_RATIOS),
+        tuple(dict.fromkeys([*space.workload.guards.values(), *space.workload.minima.values()])),
+    )
+
+
+def outlooks(
+    model: nn.Module, space: PruningSpace, example_inputs: Any, ratios: Sequence[float]
+) -> tuple[Outlook, ...]:
+    """What is left at some keep ratios: predicted, or counted where that is impossible."""
+    found = []
+    for ratio in ratios:
+        bits = space.random_bits(ratio, seed=0)
+        try:
+            costs = space.cost(bits)
+            found.append(Outlook(ratio, int(costs.macs), int(costs.params), counted=False))
+        except UnsupportedModelError:
+            counted = count(prune(model, space.plan(bits)), example_inputs)
+            found.append(Outlook(ratio, counted.macs, counted.params, counted=True))
+    return tuple(found)
