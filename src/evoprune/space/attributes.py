@@ -38,7 +38,10 @@ HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_att
 """Attributes in which they keep the width of all heads together."""
 
 
-WIDTHS = set("hidden_dim embed_dim hidden_size d_model dim width channels num_channels num_features c d_inner".split())
+WIDTHS = {
+    *("hidden_dim", "embed_dim", "hidden_size", "d_model", "d_inner"),
+    *("dim", "width", "channels", "num_channels", "num_features", "c"),
+}
 """Attributes in which modules keep the size of a dimension that they reshape to, or of the parts that they split one into."""
 
 
