@@ -91,7 +91,7 @@ def test_run_goes_to_a_directory_named_after_the_recipe_when_none_is_given(evopr
         ([TINY, "--constraint", "macs<0.5"], ["search.constraints", "macs<=0.5"]),
         ([TINY, "--executor", "threads"], ["'threads' is not one of the executors", "process-pool"]),
         ([TINY, "--set", "execution.device=cuda:99"], ["execution.device is cuda:99", "use auto or cpu"]),
-        ([TINY, "--set", "data.checkpoint=gone.pth"], ["data.checkpoint gone.pth does not exist"]),
+        ([TINY, "--set", "data.checkpoint=gone.pth"], ["gone.pth does not exist"]),
         ([TINY, "--set", "data.dir=/data"], ["takes no data_dir"]),
     ],
     ids=lambda value: " ".join(value)[:60],
