@@ -41,8 +41,9 @@ def trace(model: nn.Module, example_inputs: Any, readings: Mapping[str, int]) ->
     tracer = Tracer(model, readings)
     for tensor in tensors_in(example_inputs):
         tracer.put(tensor, {}, active=True)
-    with undisturbed(model), module_path(model, tracer.path), whole_modules(model, tracer), tracer:
+    with undisturbed(model), module_path(model, tracer.path, tracer.ran), whole_modules(model, tracer), tracer:
         outputs = run_example(model, example_inputs)
+    tracer.list_what_never_ran(model)
     for tensor in tensors_in(outputs):
         tracer.check_taint(tensor)
         for atoms in tracer.labels(tensor).dims.values():
@@ -58,6 +59,7 @@ class Tracer(WatchingMode):
         self.couplings = Couplings()
         self.readings = readings
         self.path: list[str] = []
+        self.ran: set[str] = set()
         self._modules = dict(model.named_modules())
         self._names = {id(tensor): name for name, tensor in named_tensors(model).items()}
         self._table: Any = WeakTensorKeyDictionary()
@@ -111,6 +113,13 @@ class Tracer(WatchingMode):
         values = vars(self._modules[self.module]) if self.module in self._modules else {}
         heads = any(values.get(name) == sizes[-2] for name in HEAD_COUNTS)
         return -2 if heads or any(values.get(name) == sizes[-1] for name in HEAD_SIZES) else -1
+
+    def list_what_never_ran(self, model: nn.Module) -> None:
+        """Note the layers that the example inputs, or evaluation mode, leave out: nothing is known about what they read."""
+        for name, parameter in model.named_parameters():
+            owner = name.rpartition(".")[0]
+            if parameter.dim() > 1 and owner not in self.ran and parameter not in self._table:
+                self.couplings.blind.append((owner, "is not run by the example inputs in evaluation mode"))
 
     @contextmanager
     def pausing(self) -> Iterator[None]:
@@ -182,13 +191,17 @@ def _whole(tracer: Tracer, module: nn.Module, rule: ModuleRule) -> Callable[...,
 
 
 @contextmanager
-def module_path(model: nn.Module, path: list[str]) -> Iterator[None]:
-    """Keep in `path` the names of the modules that are running, through global hooks that leave the model's own alone."""
+def module_path(model: nn.Module, path: list[str], ran: set[str]) -> Iterator[None]:
+    """Keep in `path` the names of the modules that are running, and in `ran` those that have run.
+
+    Global hooks do it, so that the model's own hooks are left alone.
+    """
     names = {id(module): name for name, module in model.named_modules()}
 
     def enter(module: nn.Module, _: Any) -> None:
         if id(module) in names:
             path.append(names[id(module)])
+            ran.add(names[id(module)])
 
     def leave(module: nn.Module, _: Any, __: Any) -> None:
         if id(module) in names and path:
