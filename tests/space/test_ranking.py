@@ -12,6 +12,7 @@ from evoprune.objectives.compute import count
 from evoprune.pruning.checked import analyze
 from evoprune.pruning.structured import prune
 from evoprune.space.ranking import choose
+from tests.pruning.zoo.catalogue import build
 from tests.space.resnet18 import ResNet18
 
 
@@ -83,6 +84,16 @@ def test_budget_is_hit_within_a_hundredth_from_below(resnet, scope, macs):
         plan = space.plan_by_importance(score, macs=macs, scope=scope)
         found = count(prune(model, plan), torch.zeros(1, 3, 16, 16)).macs
         assert 0.99 * macs * dense <= found <= macs * dense
+
+
+@pytest.mark.parametrize("macs", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("name", ["resnet-pad", "mobilenet-v2", "resnet-bottleneck", "vit"])
+def test_budget_is_hit_even_where_single_units_cost_much(name, macs):
+    model, inputs = build(name)
+    space = analyze(model, inputs, self_check=False)
+    score = np.random.default_rng(0).random(space.size)
+    found = count(prune(model, space.plan_by_importance(score, macs=macs)), inputs).macs
+    assert 0.99 <= found / (macs * count(model, inputs).macs) <= 1
 
 
 def test_budget_above_one_is_a_number_of_macs(resnet):

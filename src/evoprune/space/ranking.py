@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,15 @@ _CLOSE = 0.005
 """How far below the budget a choice may end before single units are exchanged, as a fraction of it."""
 
 _MOST_EXCHANGES = 100
+
+_MOST_STARTS = 12
+"""Of each kind that are filled up until one comes close."""
+
+_MOST_AT_ONCE = 3
+"""Units of one group that an exchange moves."""
+
+_MOST_BITS = 50_000_000
+"""Bits in all the exchanges that are compared at once."""
 
 
 def choose(space: PruningSpace, score: ArrayLike, *, keep: float | None, macs: float | None, scope: str) -> Bits:
@@ -95,14 +104,41 @@ class Ranking:
         Raises:
             UsageError: Not even one unit per group is within the budget.
         """
-        low, high = len(self._groups), len(self._order) + 1
-        least = int(macs_of(self._first(low)[None])[0])
+        least = int(macs_of(self._first(len(self._groups))[None])[0])
         if least > macs:
             raise UsageError(f"{macs:,.0f} MACs can't be reached: with one unit in every group {least:,} are left")
+        best, reached = self._first(len(self._groups)), 0
+        for start in self._starts(macs, macs_of):
+            bits = self._filled(start, macs, macs_of)
+            found = int(macs_of(bits[None])[0])
+            if found > reached:
+                best, reached = bits, found
+            if reached >= (1 - _CLOSE) * macs:
+                break
+        return best
+
+    def _starts(self, macs: float, macs_of: MacsOf) -> Iterator[Bits]:
+        """Choices within the budget to fill up: the longest beginning of the order, then others for nets of few, costly units."""
+        fewest, longest = len(self._groups), self._longest(self._order, macs, macs_of)
+        for shorter in range(min(_MOST_STARTS, longest - fewest + 1)):
+            yield self._first(longest - shorter)
+        if self._uniform:
+            return
+        for unit in self._order[longest : longest + _MOST_STARTS]:
+            promoted = np.insert(self._order[self._order != unit], fewest, unit)
+            bits = np.zeros(len(promoted), dtype=np.bool_)
+            bits[promoted[: self._longest(promoted, macs, macs_of)]] = True
+            yield bits
+
+    def _longest(self, order: NDArray[np.int64], macs: float, macs_of: MacsOf) -> int:
+        """How many units from the beginning of `order` are within the budget, one per group at least."""
+        low, high = len(self._groups), len(order) + 1
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if macs_of(self._first(middle)[None])[0] <= macs else (low, middle)
-        return self._filled(self._first(low), macs, macs_of)
+            bits = np.zeros((1, len(order)), dtype=np.bool_)
+            bits[0, order[:middle]] = True
+            low, high = (middle, high) if macs_of(bits)[0] <= macs else (low, middle)
+        return low
 
     def _first(self, count: int) -> Bits:
         bits = np.zeros(len(self._order), dtype=np.bool_)
@@ -110,39 +146,46 @@ class Ranking:
         return bits
 
     def _filled(self, start: Bits, budget: float, macs_of: MacsOf) -> Bits:
-        """Add units that still fit, best first; where none does, exchange one for another that brings the choice closer."""
+        """Add units that still fit, best first; where none does, exchange some for others that bring the choice closer."""
         bits, now = start, int(macs_of(start[None])[0])
         for _ in range(_MOST_EXCHANGES):
             if now >= (1 - _CLOSE) * budget:
                 break
-            added, removed = self._next(bits, start, keep=True), self._next(bits, start, keep=False)
-            options = _flipped(bits, [[unit] for unit in added])
-            costs = macs_of(options)
-            fitting = np.flatnonzero(costs <= budget)[:1]
-            if not fitting.size:
-                pairs = [[one, two] for one in removed for two in added if self._owner[one] != self._owner[two]]
-                options = _flipped(bits, pairs)
+            added, removed = self._moves(bits, start, keep=True), self._moves(bits, start, keep=False)
+            few = max(1, _MOST_BITS // max(1, len(added) * len(bits)))
+            pairs = [
+                out + into for out in removed[:few] for into in added if self._owner[out[0]] != self._owner[into[0]]
+            ]
+            for choices in (added, pairs):
+                options = _flipped(bits, choices)
                 costs = macs_of(options)
-                gains = np.where(costs <= budget, costs, -1)
-                fitting = np.flatnonzero(gains == gains.max())[:1] if len(gains) and gains.max() > now else fitting
-            if not fitting.size:
+                better = np.where((costs <= budget) & (costs > now), costs, 0)
+                if better.any():
+                    close = np.flatnonzero(better >= (1 - _CLOSE) * budget)
+                    best = close[0] if close.size else better.argmax()
+                    bits, now = options[best], int(costs[best])
+                    break
+            else:
                 break
-            bits, now = options[fitting[0]], int(costs[fitting[0]])
         return bits
 
-    def _next(self, bits: Bits, start: Bits, *, keep: bool) -> list[int]:
-        """Per group the next unit to come, or the next to go, in the order in which that hurts least.
+    def _moves(self, bits: Bits, start: Bits, *, keep: bool) -> list[list[int]]:
+        """Per group the next units to come, or the next to go: one, two, ... of them, those first that hurt least.
 
         With a uniform scope no group moves more than one unit away from where it started.
         """
         order = self._order if keep else self._order[: len(self._groups) - 1 : -1]
         change = np.bincount(self._owner, weights=bits.astype(np.int64) - start, minlength=len(self._groups))
-        found: dict[int, int] = {}
+        found: list[list[list[int]]] = [[] for _ in range(_MOST_AT_ONCE)]
+        own: dict[int, list[int]] = {}
         for unit in order[bits[order] != keep].tolist():
             group = int(self._owner[unit])
-            if not self._uniform or abs(change[group] + (1 if keep else -1)) <= 1:
-                found.setdefault(group, unit)
-        return list(found.values())
+            before = own.setdefault(group, [])
+            moved = change[group] + (len(before) + 1) * (1 if keep else -1)
+            if len(before) < _MOST_AT_ONCE and not (self._uniform and abs(moved) > 1):
+                found[len(before)].append([*before, unit])
+                before.append(unit)
+        return [move for moves in found for move in moves]
 
 
 def _places_within(groups: Sequence[Group], values: NDArray[np.float64]) -> NDArray[np.int64]:
