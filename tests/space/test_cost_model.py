@@ -157,6 +157,28 @@ def test_cost_refuses_what_an_einsum_of_three_tensors_does_with_other_sizes(seed
         space.cost(bits)
 
 
+@pytest.mark.parametrize("chain", ["multi_dot", "chain_matmul"])
+@pytest.mark.filterwarnings("ignore:torch.chain_matmul is deprecated")
+def test_cost_refuses_a_chain_of_products_whose_order_depends_on_sizes(seeded_torch, chain):
+    class Chain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.three = nn.Linear(9, 8), nn.Linear(8, 20, bias=False), nn.Linear(20, 2, bias=False)
+
+        def forward(self, x):
+            x = self.one(x)
+            if chain == "multi_dot":
+                return torch.linalg.multi_dot((x, self.two.weight.t(), self.three.weight.t()))
+            return torch.chain_matmul(x, self.two.weight.t(), self.three.weight.t())
+
+    model, inputs = Chain(), torch.randn(6, 9)
+    space = analyze(model, inputs)
+    assert space.size
+    assert_equal_to_counting(model, inputs, space, np.ones(space.size, dtype=bool))
+    with pytest.raises(UnsupportedModelError, match="a chain of products"):
+        space.cost(space.random_bits(0.3, seed=0))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -55,8 +55,8 @@ class Recorder:
     def _note(self, func: Any, flops: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         name = str(func.overloadpacket).rpartition(".")[2]
         places, summed = _PLACES.get(name), _einsum_operands()
-        if places is None or summed > 2:
-            what = name if places is None else f"an einsum of {summed} tensors"
+        if places is None or summed > 2 or _in_chain():
+            what = name if places is None else f"an einsum of {summed} tensors" if summed > 2 else "a chain of products"
             reason = f"the MACs of {what} in {self._where} have no formula"
             self._opaque(flops, list(tensors_in((args, kwargs))), reason)
             return
@@ -106,6 +106,18 @@ def _einsum_operands() -> int:
             return sum(1 for _ in tensors_in(caller.f_locals["args"]))
         frame = caller
     return 0
+
+
+def _in_chain() -> bool:
+    """Whether what called this may be `torch.linalg.multi_dot`, a C function, which chooses its order by the sizes it finds."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame = frame.f_back
+    return not _CHAINS.isdisjoint(frame.f_code.co_names)
+
+
+_OURS = ("evoprune.space.", "torch.utils._python_dispatch", "torch._dynamo.", "torch._compile")
+_CHAINS = {"multi_dot", "chain_matmul"}
 
 
 def _size(product: Product) -> int:
