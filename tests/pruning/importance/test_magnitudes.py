@@ -75,7 +75,7 @@ def test_bn_scale_says_what_it_needs_when_there_is_no_batch_norm(seeded_torch):
 
 def test_lamp_divides_by_all_units_that_are_no_smaller(plain):
     model, space = plain
-    squares = [float((model.conv1.weight[c] ** 2).sum()) for c in range(4)]
+    squares = [float((model.conv1.weight[c].detach() ** 2).sum()) for c in range(4)]
     expected = [one / sum(other for other in squares if other >= one) for one in squares]
     assert importance(model, space, "lamp")[:4] == pytest.approx(expected)
 
