@@ -16,11 +16,11 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 NO_TESTS := 5
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu check format bench clean distclean
+.PHONY: help install demo test test-slow test-gpu check format bench bench-analysis clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for pytest or the demo']"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## Create .venv with evoprune and its tools, at the versions of constraints.txt
 
@@ -63,6 +63,9 @@ format: install ## Rewrite the code in the project's format, with the safe lint 
 
 bench: install ## Measure evoprune against a naive script of the same job (long)
 	$(BIN)/python benchmarks/naive_mnist/run.py $(ARGS)
+
+bench-analysis: install ## Measure analysis and surgery, against other libraries where they are installed (minutes)
+	$(BIN)/python benchmarks/analysis/run.py $(ARGS)
 
 clean: ## Remove caches and build output; runs and .venv stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,10 +5,10 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 
 import torch
-
-from evoprune.rng import isolated_rng
 from models import FAULTS, randomise
 from outcomes import outcome
+
+from evoprune.rng import isolated_rng
 
 
 def fault_table(libraries):

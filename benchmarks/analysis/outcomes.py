@@ -1,7 +1,8 @@
 """Is a pruned network right? Decided by a masked reference built here, from nothing but the two networks' weights.
 
-The dense weights are random and all different, so the values of a pruned weight tell which slices of the dense one it keeps. The
-reference is the dense network with everything zeroed that is gone: rows, columns, scales and shifts. A right cut computes the same.
+The dense weights are random and all different, so the values of a pruned weight tell which parts of the dense one it keeps. The
+reference is the dense network with everything zeroed that is gone: rows, columns, scales and shifts. A right cut computes the
+same.
 """
 
 import copy
@@ -10,9 +11,8 @@ import traceback
 from pathlib import Path
 
 import torch
-from torch.nn.utils import parametrize
-
 from libraries import forward, relative_difference
+from torch.nn.utils import parametrize
 
 TOLERANCE = 1e-9
 SIZES = {"out_channels": ("weight", 0), "out_features": ("weight", 0), "num_features": ("weight", 0)}
@@ -85,8 +85,9 @@ def _lies(model):
     """Attributes that don't match the weights, which printing, counting and exporting rely on."""
     for name, module in model.named_modules():
         for attribute, (tensor, dim) in SIZES.items():
-            if hasattr(module, attribute) and getattr(module, attribute) != getattr(module, tensor).shape[dim]:
-                return f"{name}.{attribute} says {getattr(module, attribute)}, its weight has {getattr(module, tensor).shape[dim]}"
+            said = getattr(module, attribute, None)
+            if said is not None and said != (size := getattr(module, tensor).shape[dim]):
+                return f"{name}.{attribute} says {said}, its weight has {size}"
     return ""
 
 
