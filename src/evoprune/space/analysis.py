@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from evoprune.space.attributes import attribute_rules, split_rules
@@ -28,7 +27,7 @@ def trace_space(model: nn.Module, example_inputs: Any, exclude: Sequence[str] = 
         exclude: Name patterns (`layer1.*`) of modules or parameters that must stay as they are.
 
     Raises:
-        UnsupportedModelError: The model can't run on the inputs.
+        UnsupportedModelError: The model is not eager, or can't run on the inputs.
     """
     return traced(model, example_inputs, exclude)[0]
 
@@ -66,5 +65,4 @@ def _exclude(couplings: Couplings, patterns: Sequence[str]) -> None:
         module = block.tensor.rpartition(".")[0]
         for pattern in patterns:
             if fnmatchcase(block.tensor, pattern) or fnmatchcase(module, pattern):
-                atoms = np.arange(block.start, block.start + block.size, dtype=np.int64)
-                couplings.frozen.insert(0, (atoms, f"is excluded by {pattern!r}"))
+                couplings.freeze_first(block, f"is excluded by {pattern!r}")

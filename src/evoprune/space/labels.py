@@ -127,3 +127,7 @@ class Couplings:
         atoms = atoms[atoms != FIXED]
         if atoms.size:
             self.frozen.append((np.unique(atoms), reason))
+
+    def freeze_first(self, block: Block, reason: str) -> None:
+        """Freeze a whole dimension for a reason that comes before all others."""
+        self.frozen.insert(0, (np.arange(block.start, block.start + block.size, dtype=np.int64), reason))

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from evoprune.errors import UnsupportedModelError
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
 from evoprune.space.calling import named_tensors, run_example, tensors_in, undisturbed
 from evoprune.space.dispatching import WatchingMode
+from evoprune.space.eager import freeze_scripted, require_eager
+from evoprune.space.idle import list_idle
 from evoprune.space.labels import Couplings, Labels, Vector
 from evoprune.space.recording import Recorder
 from evoprune.space.rules import rule_for
@@ -31,19 +31,16 @@ def trace(model: nn.Module, example_inputs: Any, readings: Mapping[str, int]) ->
         readings: `{module: which dimension of a split may be cut}`, from the end; -1 where nothing is said.
 
     Raises:
-        UnsupportedModelError: The model can't run on these inputs.
+        UnsupportedModelError: The model is not eager, or can't run on these inputs.
     """
-    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
-    if lazy:
-        raise UnsupportedModelError(
-            f"{lazy[0]} and perhaps others have no shape yet", "run the model once before it is analysed"
-        )
+    require_eager(model)
     tracer = Tracer(model, readings)
     for tensor in tensors_in(example_inputs):
         tracer.put(tensor, {}, active=True)
     with undisturbed(model), module_path(model, tracer.path, tracer.ran), whole_modules(model, tracer), tracer:
         outputs = run_example(model, example_inputs)
-    tracer.list_what_never_ran(model)
+    list_idle(model, tracer.ran, tracer.knows, tracer.couplings)
+    freeze_scripted(model, tracer.couplings)
     for tensor in tensors_in(outputs):
         tracer.check_taint(tensor)
         for atoms in tracer.labels(tensor).dims.values():
@@ -114,13 +111,6 @@ class Tracer(WatchingMode):
         heads = any(values.get(name) == sizes[-2] for name in HEAD_COUNTS)
         return -2 if heads or any(values.get(name) == sizes[-1] for name in HEAD_SIZES) else -1
 
-    def list_what_never_ran(self, model: nn.Module) -> None:
-        """Note the layers that the example inputs, or evaluation mode, leave out: nothing is known about what they read."""
-        for name, parameter in model.named_parameters():
-            owner = name.rpartition(".")[0]
-            if parameter.dim() > 1 and owner not in self.ran and parameter not in self._table:
-                self.couplings.blind.append((owner, "is not run by the example inputs in evaluation mode"))
-
     @contextmanager
     def pausing(self) -> Iterator[None]:
         """Follow nothing for a while."""
@@ -133,6 +123,10 @@ class Tracer(WatchingMode):
     def is_named(self, tensor: Tensor) -> bool:
         """Whether `tensor` is a parameter or buffer of the model."""
         return id(tensor) in self._names
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether the trace came across `tensor`."""
+        return tensor in self._table
 
     def taint(self, tensor: Tensor, atoms: Vector, reason: str) -> None:
         """Freeze `atoms` as soon as anything reads `tensor`."""
