@@ -20,7 +20,7 @@ class Config:
     class TRAINING:
         BATCH_SIZE = 128
         EPOCHS = 5  # of the dense baseline
-        FINETUNE_EPOCHS = 0.04  # of each candidate before it is scored; fractions are fine
+        FINETUNE_EPOCHS = 0.03  # of each candidate before it is scored; fractions are fine
         RETRAIN_EPOCHS = 8  # of the best network
 
     class GA:
@@ -52,6 +52,7 @@ def main() -> None:
                     "retrain_epochs": Config.TRAINING.RETRAIN_EPOCHS,
                     "lr": 0.005,
                     "finetune_lr": 0.002,
+                    "finetune_batch_size": 64,
                     "retrain_lr": 0.01,
                 },
                 "ga": {

@@ -82,6 +82,7 @@ def equal_run(args: argparse.Namespace) -> dict:
         "ga.num_generations": GENERATIONS,
         "ga.initial_keep": "[0.5,0.5]",
         "ga.elitism": 1,
+        "training.finetune_batch_size": "null",
         "training.finetune_epochs": 0.01 if args.quick else FINETUNE_EPOCHS,
         "fidelity.select_samples": "null",
     }

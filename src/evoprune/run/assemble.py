@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,9 +108,11 @@ def training_schedule(training: TrainingConfig, source: Source, *, epochs: float
 def finetune_fidelity(config: Config, train_set: Source) -> Fidelity:
     """The rung that candidates are scored at."""
     training = config.training
-    schedule = training_schedule(training, train_set, epochs=training.finetune_epochs, lr=training.finetune_lr)
-    if training.finetune_steps is not None:
-        schedule = replace(schedule, steps=training.finetune_steps)
+    batch_size = training.finetune_batch_size or training.batch_size
+    steps = training.finetune_steps
+    if steps is None:
+        steps = round(training.finetune_epochs * train_set.batch_count(batch_size))
+    schedule = Schedule(steps, batch_size, training.optimizer, training.finetune_lr, training.weight_decay)
     return Fidelity(config.fidelity.recalibrate_batches, schedule, config.fidelity.select_samples)
 
 

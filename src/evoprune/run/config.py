@@ -40,6 +40,9 @@ class TrainingConfig(_Section):
     finetune_steps: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the same in steps; when set it takes precedence"
     )
+    finetune_batch_size: PositiveInt | None = Field(
+        None, description="samples per fine-tuning step; batch_size when null. Smaller ones recover more per second"
+    )
     finetune_lr: Positive = Field(1e-3, description="peak learning rate of fine-tuning")
     retrain_epochs: NonNegative = Field(
         5, description="epochs the best network is retrained on train and select together"

@@ -165,7 +165,7 @@ class _Run:
         )
         objectives = searched_objectives(config)
         fitness = WeightedFitness(config.fitness.w_acc, config.fitness.w_macs, prepared.baseline["macs"])
-        notify = _noticing_small_batches(config.training.batch_size, self.notify)
+        notify = _noticing_small_batches(config.training.finetune_batch_size or config.training.batch_size, self.notify)
         # The stage ends after the executor is closed, so that the CPU time of worker processes counts.
         with (
             stage("search", self.notify, f"{workers} candidates at a time"),
