@@ -78,6 +78,27 @@ def test_a_model_in_training_is_left_as_it_was():
     assert modes.count(False) == 1
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_the_mode_around_the_calls_does_not_matter(mode):
+    model = randomise(Residual())
+    with mode():
+        space = analyze(model, image())
+        plan = space.random_plan(0.5, 0)
+        small = prune(model, plan)
+        assert verify(model, plan, image()).relative <= 1e-10
+    assert [(group.name, group.size) for group in space.groups] == [("stem", 8), ("conv1", 8)]
+    small.train()(image()).sum().backward()
+    assert all(parameter.grad is not None for parameter in small.parameters())
+
+
+def test_a_model_made_for_inference_alone_is_pruned():
+    with torch.inference_mode():
+        model, inputs = randomise(Residual()), image()
+    space = analyze(model, inputs)
+    assert verify(model, space.random_plan(0.5, 0), inputs).relative <= 1e-10
+    assert count(prune(model, space.random_plan(0.5, 0)), inputs).macs < count(model, inputs).macs
+
+
 NAME_SPACE = """
 import hashlib, pickle, sys
 from evoprune.pruning.checked import analyze

@@ -63,6 +63,25 @@ def test_a_classifier_for_training_alone_fits_after_the_cut():
     assert [tuple(out.shape) for out in small(image())] == [(2, 2, 8, 8), (2, 2)]
 
 
+@pytest.mark.parametrize(
+    ("spare", "stays"),
+    [
+        (nn.BatchNorm1d(8, affine=False), "0"),
+        (nn.LSTM(8, 5), "0"),
+        (nn.GRU(4, 3, bidirectional=True), "2"),
+        (nn.ConvTranspose1d(4, 6, 3), "2"),
+        (nn.Embedding(8, 6), "2"),
+        (nn.MultiheadAttention(8, 2), "0"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_an_idle_layer_reads_and_makes_stays(spare, stays):
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+    model[1].register_module("spare", spare)
+    space = analyze(model, torch.randn(3, 5))
+    assert {group.name for group in space.groups} == {"0", "2"} - {stays}
+
+
 def test_layers_without_any_part_in_the_run_cost_nothing_when_their_width_is_nowhere_else():
     model = randomise(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1)))
     model[1].register_module("spare", nn.Linear(11, 13))

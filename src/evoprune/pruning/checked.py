@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from evoprune.pruning.self_check import SelfCheck, generic_copy
@@ -15,6 +16,7 @@ from evoprune.space.pruning_space import PruningSpace
 _OTHER_READINGS = (-2, -3, -1)
 
 
+@torch.inference_mode(False)
 def analyze(
     model: nn.Module, example_inputs: Any, *, exclude: Sequence[str] = (), self_check: bool = True
 ) -> PruningSpace:

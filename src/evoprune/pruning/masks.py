@@ -18,6 +18,7 @@ from evoprune.space.pruning_space import Axis
 from evoprune.space.rules.modules import is_own_norm
 
 
+@torch.inference_mode(False)
 def mask(model: nn.Module, plan: PruningPlan) -> nn.Module:
     """`model` at full size with everything zeroed that `plan` removes, producers and consumers alike.
 

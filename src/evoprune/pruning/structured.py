@@ -17,6 +17,7 @@ from evoprune.space.calling import named_tensors
 from evoprune.space.fingerprint import fingerprint
 
 
+@torch.inference_mode(False)
 def prune(model: nn.Module, plan: PruningPlan) -> nn.Module:
     """A smaller network that computes what `model` computes with the removed units masked.
 

@@ -45,6 +45,7 @@ class Verification:
         return self.relative <= self.tolerance
 
 
+@torch.inference_mode(False)
 def verify(model: nn.Module, plan: PruningPlan, example_inputs: Any) -> Verification:
     """Compare `prune(model, plan)` with `mask(model, plan)`, in float64 where the model can run in it.
 

@@ -70,7 +70,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, plain attention; afterwards the model and all generators are as before."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [(buffer, _version(buffer), buffer.detach().clone()) for buffer in model.buffers()]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(preserved_generators())
@@ -86,8 +86,13 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for module, mode in modes:
                 module.training = mode
             for buffer, version, saved in buffers:
-                if buffer._version != version:
+                if not torch.equal(buffer, saved) if version is None else _version(buffer) != version:
                     buffer.copy_(saved)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often `tensor` was written to; None for one made under `torch.inference_mode`, which doesn't count."""
+    return None if tensor.is_inference() else tensor._version
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from evoprune.space.labels import Couplings
@@ -54,19 +55,22 @@ def _idle_parts(module: nn.Module, path: str, ran: Collection[str]) -> Iterator[
             yield inner, child
 
 
-def _weight(layer: nn.Module) -> nn.Parameter | None:
-    """The layer's weight, or the first of its parameters."""
+def _weight(layer: nn.Module) -> Tensor | None:
+    """The layer's weight, or the first of its parameters, or statistics as long as it is wide."""
     own = dict(layer.named_parameters(recurse=False))
-    return own.get("weight", next(iter(own.values()), None))
+    statistics = layer.running_mean if isinstance(layer, _NormBase) else None
+    return own.get("weight", next(iter(own.values()), statistics))
 
 
-def _reads(layer: nn.Module, weight: nn.Parameter) -> int:
+def _reads(layer: nn.Module, weight: Tensor) -> int:
     if isinstance(layer, _ConvNd):
         return layer.in_channels
     return 0 if isinstance(layer, nn.Embedding) or not weight.dim() else weight.shape[min(1, weight.dim() - 1)]
 
 
-def _makes(layer: nn.Module, weight: nn.Parameter) -> int:
+def _makes(layer: nn.Module, weight: Tensor) -> int:
     if isinstance(layer, _ConvTransposeNd):
         return layer.out_channels
+    if isinstance(layer, nn.RNNBase):
+        return layer.hidden_size * (1 + layer.bidirectional)
     return 0 if not weight.dim() else weight.shape[1 if isinstance(layer, nn.Embedding) else 0]
