@@ -108,3 +108,14 @@ def test_a_plan_survives_json():
     plan = analyze(model, inputs).random_plan(0.5, 0)
     again = PruningPlan.from_json(plan.to_json())
     assert torch.equal(prune(model, again)(inputs), prune(model, plan)(inputs))
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(1, 3), (3, 1), (3, 3)])
+def test_pruning_keeps_the_strides_of_channels_last_weights(seeded_torch, channels, kernel):
+    model = nn.Sequential(nn.Conv2d(channels, 8, kernel), nn.ReLU(), nn.Conv2d(8, 4, 1)).to(
+        memory_format=torch.channels_last
+    )
+    inputs = torch.zeros(1, channels, 6, 6)
+    smaller = prune(model, analyze(model, inputs).random_plan(keep=0.5, seed=0))
+    expected = nn.Conv2d(channels, 4, kernel).to(memory_format=torch.channels_last).weight.stride()
+    assert smaller[0].weight.stride() == expected

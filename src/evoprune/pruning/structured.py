@@ -95,10 +95,18 @@ def _select(tensor: Tensor, kept: Mapping[int, Indices]) -> Tensor:
     result = tensor
     for dim, indices in sorted(kept.items()):
         result = result.index_select(dim, torch.as_tensor(indices, device=tensor.device))
-    for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-        if tensor.dim() == rank and tensor.is_contiguous(memory_format=layout) and not tensor.is_contiguous():
-            result = result.contiguous(memory_format=layout)
-    return result
+    layout = _layout(tensor)
+    # `to` and not `contiguous`, which leaves a tensor with a single channel as it is: in either layout it counts as contiguous.
+    return result if layout is None else result.to(memory_format=layout)
+
+
+def _layout(tensor: Tensor) -> torch.memory_format | None:
+    """Channels-last layout where the strides say so; convolutions go by them even where a size of 1 makes them ambiguous."""
+    layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
+    if layout is None or tensor.stride() != torch.empty_like(tensor, memory_format=layout, device="meta").stride():
+        return None
+    plain = torch.empty_like(tensor, memory_format=torch.contiguous_format, device="meta")
+    return None if tensor.stride() == plain.stride() else layout
 
 
 def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, AttributeValue]]) -> None:
