@@ -54,9 +54,9 @@ def main() -> None:
         "command": " ".join(["python", "benchmarks/analysis/run.py", *sys.argv[1:]]),
         "versions": {"torch": torch.__version__} | {library.name: version(library) for library in libraries},
         "missing": missing,
-        "analysis": {name: analysis(name, libraries, args.rounds) for name in NETWORKS},
+        "analysis": {name: analysis(name, libraries, args) for name in NETWORKS},
         "memory_mb": {name: memory(name) for name in ["forward", *(library.name for library in libraries)]},
-        "candidate": candidates(libraries, args.rounds),
+        "candidate": candidates(libraries, args),
         "faults": fault_table(libraries),
     }
     results["targets"] = targets(results)
@@ -71,7 +71,7 @@ def build(name):
         return make().eval(), torch.randn(1, 3, size, size)
 
 
-def by_turns(jobs: dict, rounds: int, budget_s: float = 90.0) -> dict:
+def by_turns(jobs: dict, rounds: int, *, pause_s: float = 0.0, budget_s: float = 90.0) -> dict:
     """Median CPU seconds of each job; one that has used up its budget sits the remaining rounds out, after two at least."""
     seconds: dict = {name: [] for name in jobs}
     for _ in range(rounds + 1):  # the first of each warms up
@@ -80,15 +80,16 @@ def by_turns(jobs: dict, rounds: int, budget_s: float = 90.0) -> dict:
                 started = time.process_time()
                 job()
                 seconds[name].append(time.process_time() - started)
+        time.sleep(pause_s)
     return {name: {"median_s": statistics.median(taken[1:]), "runs": len(taken) - 1} for name, taken in seconds.items()}
 
 
-def analysis(name: str, libraries: list, rounds: int) -> dict:
+def analysis(name: str, libraries: list, args: argparse.Namespace) -> dict:
     model, inputs = build(name)
     jobs = {"forward": lambda: forward(model, inputs)}
     jobs |= {library.name: lambda library=library: library.analyse(model, inputs) for library in libraries}
     jobs["evoprune, with self-check"] = lambda: ep.analyze(model, inputs)
-    found: dict = {"cpu_s": by_turns(jobs, rounds)}
+    found: dict = {"cpu_s": by_turns(jobs, args.rounds, pause_s=args.pause_s)}
     space = ep.analyze(model, inputs)
     found["self_check_forwards"] = forwards(lambda: ep.analyze(model, inputs)) - forwards(
         lambda: ep.analyze(model, inputs, self_check=False)
@@ -134,7 +135,7 @@ def status_mb(key: str) -> float:
     return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
 
 
-def candidates(libraries: list, rounds: int) -> dict:
+def candidates(libraries: list, args: argparse.Namespace) -> dict:
     """A network with half of every group of CIFAR ResNet-18, from the dense one: the same cut by every library."""
     model, inputs = build("cifar-resnet18")
     removed = half_of_everything(model, inputs)
@@ -158,8 +159,8 @@ def candidates(libraries: list, rounds: int) -> dict:
         )
         for library in libraries
     }
-    fast = by_turns({name: job for name, job in jobs.items() if "," not in name}, 10 * rounds)
-    slow = by_turns({name: job for name, job in jobs.items() if "," in name}, rounds)
+    fast = by_turns({name: job for name, job in jobs.items() if "," not in name}, 10 * args.rounds)
+    slow = by_turns({name: job for name, job in jobs.items() if "," in name}, args.rounds, pause_s=args.pause_s)
     return {"cpu_s": fast | slow, "difference_from_masked": differences}
 
 
@@ -225,6 +226,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--pause-s", type=float, default=0.0, help="rest after each round, where others use the machine"
+    )
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     return parser.parse_args()
 
