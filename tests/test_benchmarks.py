@@ -31,6 +31,14 @@ def test_fault_table_finds_evoprune_right_or_refusing(analysis):
     assert found["index given twice", "channels [0, 0, 3] of conv1"] == "refused"
 
 
+def test_peers_that_are_missing_are_named_and_left_out(analysis, monkeypatch):
+    for package in ("torch_pruning", "torch_kirigami"):
+        monkeypatch.setitem(sys.modules, package, None)
+    libraries, missing = analysis["libraries"].installed()
+    assert [library.name for library in libraries] == ["evoprune"]
+    assert all("evoprune[peers]" in missing[name] for name in ("torch-pruning", "torch-kirigami"))
+
+
 @pytest.mark.parametrize("spoil", ["swap", "attribute", "shape", "raise", "nothing"])
 def test_outcome_tells_wrong_networks_from_right_ones(analysis, seeded_torch, spoil):
     model = analysis["models"].randomise(analysis["models"].Plain())
