@@ -234,7 +234,6 @@ def table(results: dict) -> str:
             f"| {label} | {run['candidates']} | {run['median_candidate_cpu_s']:.2f} | {run['search_cpu_s']:.0f} "
             f"| {naive['search_cpu_s'] / run['search_cpu_s']:.1f} | {100 * run['pruned_accuracy']:.2f} % "
             f"| {run['pruned_macs']:,} |"
-            f"| {run['pruned_macs']:,} |"
         )
     engine = results["overhead"]
     rows.append("")
