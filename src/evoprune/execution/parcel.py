@@ -29,20 +29,21 @@ class Parcel:
 
     def close(self) -> None:
         """Stop handing out. Idempotent."""
-        if self._closed:
-            return
         self._closed = True
-        fetch(self.address)  # the thread looks up only when somebody comes
-        self._thread.join()
+        while self._thread.is_alive():
+            # The thread looks up only when somebody comes. Without a key there is no handshake to wait for: it may have left
+            # between the question and the knock.
+            Client(self.address).close()
+            self._thread.join(timeout=0.1)
         self._listener.close()
 
     def _serve(self) -> None:
         while not self._closed:
             try:
                 with self._listener.accept() as connection:
-                    connection.send_bytes(b"" if self._closed else self._content)
+                    connection.send_bytes(self._content)
             except (OSError, EOFError, AuthenticationError):
-                continue  # that worker is gone; the next one may come
+                continue  # that worker is gone, or it was a knock; the next one may come
 
 
 def fetch(address: Any) -> bytes:

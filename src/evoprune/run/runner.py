@@ -50,7 +50,7 @@ from evoprune.run.fingerprints import digest_of_model, digests_of_data
 from evoprune.run.finish import compare_latency, judge, report_on, retrain
 from evoprune.run.front import best_of, costs_of, front_document, front_of
 from evoprune.run.loop import run_search
-from evoprune.run.problem import Problem, ProblemSource
+from evoprune.run.problem import LiveSource, Problem, ProblemSource
 from evoprune.run.stopwatch import cpu_seconds, stage
 from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, EVENTS, RunStore
 from evoprune.seeding import SeedTree
@@ -82,9 +82,20 @@ def execute(
     check_names(config)
     with RunStore(directory, config.identity(), config.to_yaml()) as store:
         if store.done:
+            if isinstance(source, LiveSource):
+                # A recipe is named in the settings; a live problem is known by its digests alone.
+                _pin(store, source.load())
             return read_json(directory / COMPARISON)
         with EventLog(directory / EVENTS) as log:
             return _Run(config, source, store, broadcast([log, *listeners])).execute()
+
+
+def _pin(store: RunStore, problem: Problem) -> dict[str, str]:
+    """Keep the digests of data and model, or see that they are those that the run began with; gives the data's."""
+    data = digests_of_data(problem.task)
+    store.pin("data", data)
+    store.pin("model", digest_of_model(problem.model))
+    return data
 
 
 @dataclass(frozen=True)
@@ -129,9 +140,7 @@ class _Run:
         device = resolve_device(config.execution.device)
         with stage("data", self.notify):
             problem = self.source.load(self.notify)
-            data = digests_of_data(problem.task)
-            store.pin("data", data)
-            store.pin("model", digest_of_model(problem.model))
+            data = _pin(store, problem)
         with stage("baseline", self.notify, "the dense network, trained now or taken from an earlier run"):
             model = prepare_baseline(problem, config, store, data=data, device=device, notify=self.notify).eval()
         problem = replace(problem, model=model, example_inputs=to_device(problem.example_inputs, device))
