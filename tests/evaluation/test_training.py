@@ -10,8 +10,11 @@ from evoprune.errors import DataError, DeviceMemoryError, DivergedError
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.training import Schedule, train
 from evoprune.events import BatchHalved
+from evoprune.objectives.accuracy import score
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
+from evoprune.sources.loaders import LoaderSource
+from evoprune.task import accuracy
 from tests.evaluation.doubles import CPU, ShortOfMemory, network, points
 
 SEEDS = SeedTree(0).child("test")
@@ -221,3 +224,30 @@ def test_train_draws_dropout_from_its_seeds_alone():
     other = trained(network(nn.Dropout(0.5)), points(16), how, seeds=SeedTree(1))
     assert all(map(torch.equal, first, again))
     assert not any(map(torch.equal, first, other))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, a, b):
+        return self.fc(torch.cat([a, b], dim=1))
+
+
+@pytest.mark.parametrize("kind", [tuple, list, lambda pair: dict(zip("ab", pair, strict=True))])
+def test_train_and_score_spread_inputs_as_the_example_inputs_are(seeded_torch, kind):
+    pair = (torch.randn(12, 2), torch.randn(12, 2))
+    source = LoaderSource(([(kind(pair), torch.zeros(12, dtype=torch.long))],))
+    model = TwoInputs()
+    how = Schedule(30, 12, "sgd", 0.1, 0.0)
+    train(
+        model,
+        source,
+        how,
+        loss=functional.cross_entropy,
+        seeds=SeedTree(0),
+        device=CPU,
+        micro_batch=MicroBatch(4, stage="test"),
+    )
+    assert score(model, source, accuracy, device=CPU, batch_size=4) == 1.0

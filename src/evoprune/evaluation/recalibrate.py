@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from evoprune.sources.base import Source
+from evoprune.space.calling import call_model
 
 
 def recalibrate_batch_norm(
@@ -44,7 +45,7 @@ def recalibrate_batch_norm(
             for inputs, targets in itertools.islice(source.batches(batch_size, device=device, seed=seed), batches):
                 # BatchNorm has no variance to take from a single sample left over at the end.
                 if len(targets) > 1 or batch_size == 1:
-                    model(inputs)
+                    call_model(model, inputs)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

@@ -17,6 +17,7 @@ from evoprune.evaluation.memory import MicroBatch
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
 from evoprune.sources.base import Batch, Source
+from evoprune.space.calling import call_model
 from evoprune.task import Loss
 
 # Reading the loss makes an accelerator wait; every so many steps is soon enough to stop a diverged run.
@@ -118,7 +119,7 @@ def _step(
     def attempt(size: int) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         if size >= samples:
-            value = loss(model(inputs), targets)
+            value = loss(call_model(model, inputs), targets)
             value.backward()
         else:
             value = _accumulate(model, inputs, targets, loss, size)
@@ -138,7 +139,7 @@ def _accumulate(model: nn.Module, inputs: Any, targets: Any, loss: Loss, size: i
     total: Tensor | None = None
     for start, stop in pairwise(bounds):
         part = slice_batch(targets, start, stop)
-        value = loss(model(slice_batch(inputs, start, stop)), part) * ((stop - start) / samples)
+        value = loss(call_model(model, slice_batch(inputs, start, stop)), part) * ((stop - start) / samples)
         value.backward()
         total = value.detach() if total is None else total + value.detach()
     assert total is not None
@@ -149,8 +150,8 @@ def slice_batch(value: Any, start: int, stop: int) -> Any:
     """Samples from `start` up to `stop` of a batch: a tensor, or containers of them."""
     if isinstance(value, dict):
         return {key: slice_batch(item, start, stop) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(slice_batch(item, start, stop) for item in value)
+    if isinstance(value, (tuple, list)):
+        return [slice_batch(item, start, stop) for item in value]
     return value[start:stop]
 
 

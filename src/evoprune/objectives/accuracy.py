@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from evoprune.errors import DataError
 from evoprune.objectives.base import Subject
 from evoprune.sources.base import Source
+from evoprune.space.calling import call_model
 from evoprune.task import Metric
 
 
@@ -45,7 +46,7 @@ def score(model: nn.Module, source: Source, metric: Metric, *, device: torch.dev
     try:
         with torch.inference_mode():
             for inputs, targets in source.batches(batch_size, device=device):
-                value, size = _summed(metric(model(inputs), targets), len(targets))
+                value, size = _summed(metric(call_model(model, inputs), targets), len(targets))
                 total += value
                 samples += size
     finally:

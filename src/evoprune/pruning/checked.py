@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from evoprune.pruning.closures import refuse_closures
 from evoprune.pruning.self_check import SelfCheck, generic_copy
 from evoprune.space.analysis import trace_space, traced
 from evoprune.space.coupling import STUCK
@@ -33,8 +34,9 @@ def analyze(
         self_check: Prune parts of everything and compare; groups that disagree are frozen.
 
     Raises:
-        UnsupportedModelError: The model can't run on the inputs.
+        UnsupportedModelError: The model can't run on the inputs, or holds a function that closes over it.
     """
+    refuse_closures(model)
     if not self_check:
         return trace_space(model, example_inputs, exclude)
     space, splits = traced(model, example_inputs, exclude)
