@@ -1,8 +1,11 @@
 import copy
+import threading
 
+import pytest
 import torch
 from torch import nn
 
+from evoprune.errors import UnsupportedModelError
 from evoprune.pruning.cloning import clone
 from evoprune.rng import isolated_rng
 from tests.pruning.zoo.catalogue import MODELS, build
@@ -46,3 +49,19 @@ def test_clone_respects_a_class_that_copies_itself():
         model = nn.Sequential(Own(2, 2))
         assert clone(model)[0].copied
         assert copy.deepcopy(model)[0].copied
+
+
+def locked(model):
+    model.lock = threading.Lock()
+
+
+def remembering(model):
+    model.seen = {"last": model(torch.ones(1, 4))}
+
+
+@pytest.mark.parametrize("spoil", [locked, remembering])
+def test_clone_refuses_models_with_attributes_that_cannot_be_copied(seeded_torch, spoil):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    spoil(model)
+    with pytest.raises(UnsupportedModelError, match="can't be copied"):
+        clone(model)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evoprune.errors import UnsupportedModelError
+
 _ATOMS = (int, float, str, bool, complex, type(None), torch.dtype, torch.device, torch.Size)
 _EMPTY = (list, set, OrderedDict)
 
@@ -19,11 +21,20 @@ def clone(module: nn.Module, replaced: dict[int, Any] | None = None) -> nn.Modul
     Args:
         module: Any module.
         replaced: `{id: object}` to put wherever the copy would hold the object with that id; deepcopy's memo.
+
+    Raises:
+        UnsupportedModelError: An attribute can't be copied.
     """
     memo = dict(replaced or {})
     for tensor in _derived_tensors(module):
         memo.setdefault(id(tensor), tensor.detach().clone())
-    return _clone(module, memo)
+    try:
+        return _clone(module, memo)
+    except (TypeError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"the model can't be copied: {error}",
+            "keep locks, generators and results of computations out of its attributes, as copy.deepcopy needs it too",
+        ) from error
 
 
 def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
