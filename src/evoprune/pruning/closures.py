@@ -22,6 +22,8 @@ def refuse_closures(model: nn.Module) -> None:
     own = {id(module) for module in model.modules()}
     for path, module in model.named_modules():
         for attribute, value in vars(module).items():
+            if attribute == "_compiled_call_impl":
+                continue  # of a compiled module, which tracing refuses with a better reason
             for function in _functions(value):
                 if any(_holds(cell.cell_contents, own) for cell in function.__closure__ or () if _is_full(cell)):
                     where = f"{path}.{attribute}" if path else attribute
