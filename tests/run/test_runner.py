@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import evoprune as ep
-from evoprune.errors import RunError, UsageError
+from evoprune.errors import ReplayMismatchError, RunError, UsageError
 from evoprune.objectives.accuracy import score
 from evoprune.run.problem import LiveSource, Problem, RecipeSource
 from evoprune.run.runner import TimeBudget, execute
@@ -288,3 +288,9 @@ def test_resume_gives_the_same_when_the_run_was_killed_in_mid_search(run, tmp_pa
     evaluated = [line["index"] for line in events(killed, "CandidateEvaluated") if not line["replayed"]]
     assert evaluated == sorted(set(evaluated))
     assert len([line for line in events(killed, "CandidateEvaluated") if line["replayed"]]) == done
+
+
+def test_finished_run_is_refused_to_another_live_model(run):
+    run(source=live())
+    with pytest.raises(ReplayMismatchError, match="another model"):
+        run(source=live(model=tiny_recipe(seed=1)[0]))
