@@ -16,13 +16,13 @@ from torch import nn
 from evoprune.artifact import put_weights, read_weights
 from evoprune.errors import UsageError
 from evoprune.events import Listener
+from evoprune.mask_plan import MaskPlan
 from evoprune.objectives.compute import ComputeReport, count
 from evoprune.plan import PruningPlan
+from evoprune.pruning.apply import mask, prune, verify
 from evoprune.pruning.checked import analyze
 from evoprune.pruning.importance.scores import importance
-from evoprune.pruning.masks import mask
-from evoprune.pruning.structured import prune
-from evoprune.pruning.verify import Verification, verify
+from evoprune.pruning.verify import Verification
 from evoprune.report.summary import text_table
 from evoprune.report.writer import ensure_report
 from evoprune.run.artifacts import load_artifact as load
@@ -44,6 +44,7 @@ __all__ = [
     "Config",
     "Frozen",
     "Group",
+    "MaskPlan",
     "Point",
     "PruningPlan",
     "PruningSpace",

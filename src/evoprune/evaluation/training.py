@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.errors import DataError, DivergedError
+from evoprune.evaluation.held_masks import hold_masks
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
@@ -65,6 +66,7 @@ def train(
     device: torch.device,
     micro_batch: MicroBatch,
     on_step: StepListener | None = None,
+    masks: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Train `model` in place for `schedule.steps` steps and leave it in train mode; without steps, leave it as it is.
 
@@ -77,8 +79,10 @@ def train(
         device: Where the batches go.
         micro_batch: Samples per pass, shrunk when the device runs out of memory.
         on_step: Called after each step with the number of steps done and the batch's loss.
+        masks: `{parameter name: bool tensor of its shape}`; what they prune is zero from the start and stays exactly zero.
 
     Raises:
+        InvalidPlanError: A mask doesn't fit the model.
         DivergedError: The loss is not finite.
         DeviceMemoryError: Not even the smallest sensible batch fits.
     """
@@ -86,6 +90,7 @@ def train(
         return
     model.train()
     optimizer = _optimizer(model, schedule)
+    hold_masks(model, masks or {}, optimizer)
     total = torch.zeros((), device=device)
     with isolated_rng(seeds.child("draws").seed), repeatable_kernels():
         batches = _endless(source, schedule.batch_size, seeds.child("order"), device)
