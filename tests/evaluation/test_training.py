@@ -251,3 +251,27 @@ def test_train_and_score_spread_inputs_as_the_example_inputs_are(seeded_torch, k
         micro_batch=MicroBatch(4, stage="test"),
     )
     assert score(model, source, accuracy, device=CPU, batch_size=4) == 1.0
+
+
+def test_train_keeps_float32_weights_near_those_of_float32_when_it_computes_in_bfloat16(seeded_torch):
+    x = torch.randn(256, 8)
+    source, trained, seen = LoaderSource(([(x, (x[:, 0] > 0).long())],)), {}, set()
+    for precision in ("float32", "bfloat16"):
+        with isolated_rng(1):
+            model = nn.Linear(8, 2)
+        model.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+        schedule = Schedule(30, 256, "sgd", 0.1, 0.0, precision=precision)
+        train(
+            model,
+            source,
+            schedule,
+            loss=functional.cross_entropy,
+            seeds=SeedTree(0),
+            device=torch.device("cpu"),
+            micro_batch=MicroBatch(256, stage="test"),
+        )
+        trained[precision] = model.weight.detach()
+    assert seen == {torch.float32, torch.bfloat16}
+    assert trained["bfloat16"].dtype == torch.float32
+    assert not torch.equal(trained["bfloat16"], trained["float32"])
+    torch.testing.assert_close(trained["bfloat16"], trained["float32"], atol=0.02, rtol=0.02)

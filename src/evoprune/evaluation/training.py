@@ -36,6 +36,7 @@ class Schedule:
         lr: Peak learning rate; it rises linearly over the warm-up and falls to zero along a cosine.
         weight_decay: Decoupled for `adamw`, L2 for `sgd`.
         warmup: Share of the steps spent rising, 0 to 1.
+        precision: `float32`, or `bfloat16` for products and convolutions in half of the bits; weights stay float32.
     """
 
     steps: int
@@ -44,6 +45,7 @@ class Schedule:
     lr: float
     weight_decay: float
     warmup: float = 0.2
+    precision: str = "float32"
 
     def lr_factor(self, step: int) -> float:
         """Share of the peak rate used at `step`, counted from 0."""
@@ -54,6 +56,7 @@ class Schedule:
 
 
 StepListener = Callable[[int, float], None]
+Forward = Callable[[Any, Any], Tensor]
 
 
 def train(
@@ -91,13 +94,14 @@ def train(
     model.train()
     optimizer = _optimizer(model, schedule)
     hold_masks(model, masks or {}, optimizer)
+    forward = _forward(model, loss, schedule.precision, device)
     total = torch.zeros((), device=device)
     with isolated_rng(seeds.child("draws").seed), repeatable_kernels():
         batches = _endless(source, schedule.batch_size, seeds.child("order"), device)
         for step in range(schedule.steps):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.lr * schedule.lr_factor(step)
-            value = _step(model, next(batches), optimizer, loss, micro_batch)
+            value = _step(forward, next(batches), optimizer, micro_batch)
             total += value
             if (step + 1) % CHECK_EVERY == 0 or step + 1 == schedule.steps:
                 _check_finite(total, step)
@@ -115,19 +119,28 @@ def repeatable_kernels() -> AbstractContextManager[None]:
     return flags
 
 
-def _step(
-    model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, loss: Loss, micro_batch: MicroBatch
-) -> Tensor:
+def _forward(model: nn.Module, loss: Loss, precision: str, device: torch.device) -> Forward:
+    """From inputs and targets to the loss, computed in the precision asked for."""
+
+    def forward(inputs: Any, targets: Any) -> Tensor:
+        # Opened anew for every pass: the context keeps the weights that it has rounded until it ends.
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return loss(call_model(model, inputs), targets)
+
+    return forward
+
+
+def _step(forward: Forward, batch: Batch, optimizer: torch.optim.Optimizer, micro_batch: MicroBatch) -> Tensor:
     inputs, targets = batch
     samples = len(targets)
 
     def attempt(size: int) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         if size >= samples:
-            value = loss(call_model(model, inputs), targets)
+            value = forward(inputs, targets)
             value.backward()
         else:
-            value = _accumulate(model, inputs, targets, loss, size)
+            value = _accumulate(forward, inputs, targets, size)
         return value.detach()
 
     value = micro_batch.attempt(attempt)
@@ -136,7 +149,7 @@ def _step(
     return value
 
 
-def _accumulate(model: nn.Module, inputs: Any, targets: Any, loss: Loss, size: int) -> Tensor:
+def _accumulate(forward: Forward, inputs: Any, targets: Any, size: int) -> Tensor:
     samples = len(targets)
     # Even parts: BatchNorm can't learn from the single sample that a batch of 9 leaves over after one of 8.
     parts = math.ceil(samples / size)
@@ -144,7 +157,7 @@ def _accumulate(model: nn.Module, inputs: Any, targets: Any, loss: Loss, size: i
     total: Tensor | None = None
     for start, stop in pairwise(bounds):
         part = slice_batch(targets, start, stop)
-        value = loss(call_model(model, slice_batch(inputs, start, stop)), part) * ((stop - start) / samples)
+        value = forward(slice_batch(inputs, start, stop), part) * ((stop - start) / samples)
         value.backward()
         total = value.detach() if total is None else total + value.detach()
     assert total is not None

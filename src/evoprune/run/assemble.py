@@ -102,7 +102,9 @@ def to_device(inputs: Any, device: torch.device) -> Any:
 def training_schedule(training: TrainingConfig, source: Source, *, epochs: float, lr: float) -> Schedule:
     """A schedule of so many epochs over `source`, fractions rounded to whole steps."""
     steps = round(epochs * source.batch_count(training.batch_size))
-    return Schedule(steps, training.batch_size, training.optimizer, lr, training.weight_decay)
+    return Schedule(
+        steps, training.batch_size, training.optimizer, lr, training.weight_decay, precision=training.precision
+    )
 
 
 def finetune_fidelity(config: Config, train_set: Source) -> Fidelity:
@@ -112,7 +114,14 @@ def finetune_fidelity(config: Config, train_set: Source) -> Fidelity:
     steps = training.finetune_steps
     if steps is None:
         steps = round(training.finetune_epochs * train_set.batch_count(batch_size))
-    schedule = Schedule(steps, batch_size, training.optimizer, training.finetune_lr, training.weight_decay)
+    schedule = Schedule(
+        steps,
+        batch_size,
+        training.optimizer,
+        training.finetune_lr,
+        training.weight_decay,
+        precision=training.precision,
+    )
     return Fidelity(config.fidelity.recalibrate_batches, schedule, config.fidelity.select_samples)
 
 

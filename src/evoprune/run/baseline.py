@@ -29,7 +29,7 @@ from evoprune.run.store import BASELINE, RunStore
 from evoprune.seeding import SeedTree
 from evoprune.sources.tensors import TensorSource
 
-TRAINING_KEYS: Final = ("batch_size", "epochs", "optimizer", "lr", "weight_decay")
+TRAINING_KEYS: Final = ("batch_size", "epochs", "optimizer", "lr", "weight_decay", "precision")
 
 
 def prepare_baseline(
@@ -77,7 +77,7 @@ def _train_or_recall(
         notify(Decision("baseline", f"reused the one trained before, {kept.path}"))
         put_weights(problem.model, known, str(kept.path))
         return
-    _train(problem, config, device, notify)
+    train_baseline(problem, config, device, notify)
     if kept is None:
         return
     try:
@@ -86,7 +86,12 @@ def _train_or_recall(
         notify(Decision("baseline", f"not kept for other runs: {error}"))
 
 
-def _train(problem: Problem, config: Config, device: torch.device, notify: Listener) -> None:
+def train_baseline(problem: Problem, config: Config, device: torch.device, notify: Listener) -> None:
+    """Train the problem's network, in place and on `device`, as the configuration says, whatever may be kept of earlier runs.
+
+    Raises:
+        ConfigError: The training diverged.
+    """
     training, task = config.training, problem.task
     schedule = training_schedule(training, task.train, epochs=training.epochs, lr=training.lr)
     micro_batch = MicroBatch(training.batch_size, stage="training the baseline", notify=notify)

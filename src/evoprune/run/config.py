@@ -34,6 +34,10 @@ class TrainingConfig(_Section):
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="adamw, or sgd with Nesterov momentum 0.9")
     lr: Positive = Field(2e-3, description="peak learning rate of the baseline")
     weight_decay: NonNegative = Field(1e-2, description="weight decay of all training")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="bfloat16 trains with products of half the bits, weights stay float32; scores are float32",
+    )
     finetune_epochs: NonNegative = Field(
         0.1, description="epochs a candidate is fine-tuned before it is scored, fractions allowed"
     )

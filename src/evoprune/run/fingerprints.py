@@ -32,6 +32,8 @@ def _digest_of_source(source: Source) -> str:
         for tensor in (source.images, source.labels, source.rows):
             _update(digest, tensor)
         digest.update(repr(source.preprocessing).encode())
+        if source.augmentation is not None:
+            digest.update(repr(source.augmentation).encode())
     else:
         _update(digest, next(iter(source.batches(1, device=torch.device("cpu"))), None))
     return digest.hexdigest()

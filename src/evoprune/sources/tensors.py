@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from evoprune.errors import DataError
+from evoprune.sources.augmentation import Augmentation
 from evoprune.sources.base import Batch, Source
 
 
@@ -35,12 +36,14 @@ class TensorSource:
         labels: [n] int64.
         preprocessing: Normalisation for the network.
         indices: [m] int64 rows that belong to this set, in order; all when None.
+        augmentation: What images go through in shuffled passes; they come as they are in passes without a seed.
     """
 
     images: Tensor
     labels: Tensor
     preprocessing: Preprocessing
     indices: Tensor | None = None
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4 or len(self.images) != len(self.labels):
@@ -63,11 +66,18 @@ class TensorSource:
     def batches(self, batch_size: int, *, device: torch.device, seed: int | None = None) -> Iterator[Batch]:
         """Images [b, c, h, w] float32, normalised, channels last where there are several; labels [b] int64."""
         rows = self.rows
+        drawn: Tensor | None = None
         if seed is not None:
-            rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+            generator = torch.Generator().manual_seed(seed)
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+            # All at once and on the CPU: the same images on any device and with batches of any size.
+            drawn = None if self.augmentation is None else self.augmentation.draw(len(rows), generator)
         scale, shift = self._affine(device)
-        for chosen in rows.split(batch_size):
+        for start in range(0, len(rows), batch_size):
+            chosen = rows[start : start + batch_size]
             images = self.images[chosen].to(device)
+            if self.augmentation is not None and drawn is not None:
+                images = self.augmentation.apply(images, drawn[start : start + batch_size].to(device))
             yield torch.addcmul(shift, images.float(), scale), self.labels[chosen].to(device)
 
     def batch_count(self, batch_size: int) -> int:
@@ -80,14 +90,15 @@ class TensorSource:
         return (1 / (255 * std)).to(device), (-mean / std).to(device)
 
     def joined(self, other: Source) -> TensorSource:
-        """This set and another of such images; their bytes are copied unless both are cut from one tensor."""
+        """This set and another of such images, augmented as this one is; bytes are copied unless both are cut from one tensor."""
         form = (self.images.shape[1:], self.preprocessing)
         if not isinstance(other, TensorSource) or (other.images.shape[1:], other.preprocessing) != form:
             raise DataError("only sets of images of one shape and preprocessing can be joined")
         if other.images is self.images:
             return replace(self, indices=torch.cat([self.rows, other.rows]))
         images = torch.cat([self.images[self.rows], other.images[other.rows]])
-        return TensorSource(images, torch.cat([self.labels[self.rows], other.labels[other.rows]]), self.preprocessing)
+        labels = torch.cat([self.labels[self.rows], other.labels[other.rows]])
+        return replace(self, images=images, labels=labels, indices=None)
 
     def head(self, size: int) -> TensorSource:
         """The first `size` samples; the split that made the set has shuffled them already."""
