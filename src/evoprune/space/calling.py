@@ -40,7 +40,7 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
     yield from walk(tree)
 
 
-def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(tree: Any, change: Callable[[Tensor], Any]) -> Any:
     """`tree` with every tensor in its dicts, lists and tuples changed; other values as they are."""
     if isinstance(tree, Tensor):
         return change(tree)

@@ -1,0 +1,271 @@
+"""Score many values of a few weights: run what depends on them, and nothing else."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.errors import InvalidPlanError, UnsupportedModelError
+from evoprune.evaluation.capture import NotCapturedError, capture, version_of
+from evoprune.evaluation.program import Program
+from evoprune.sources.base import Source
+from evoprune.space.calling import map_tensors, named_tensors, tensors_in
+from evoprune.space.eager import require_eager
+
+MEMORY_LIMIT_BYTES: Final = 512 * 2**20
+
+ALIGNMENT: Final = 64
+"""Bytes that torch aligns its tensors to; matrix kernels may take other paths for other addresses."""
+
+
+class LayerReplay:
+    """The outputs of a network in eval mode on a fixed set, for any values of some of its parameters.
+
+    Each shape of batch is recorded once as a list of operations. Those that don't depend on the chosen parameters run once per
+    batch, and what the others need of them is kept; a candidate costs only the others. The outputs are those of the whole
+    network in the same batches, bit for bit. A network that can't be recorded runs whole for every candidate, and `reason` says
+    why. Every recording is compared with the network itself, with the weights as they are and with half of the chosen ones zero.
+
+    The model is not modified. Its other weights must stay as they are for as long as this object is in use.
+
+    Args:
+        model: Network on `device`.
+        names: Parameters whose values candidates replace, such as `["fc1.weight"]`.
+        source: The samples to score on; read in order, without a seed.
+        device: Where the batches go.
+        batch_size: Samples per batch. Results may differ in the last bits between batch sizes.
+        memory_limit_bytes: What may be kept of the batches, targets included. Batches past it are read and prepared again for
+            every candidate.
+
+    Attributes:
+        reason: Why the whole network runs for each candidate; None when it doesn't.
+        cached_bytes: Memory that is kept.
+        batches_cached: Batches that are kept.
+        batches: All batches.
+
+    Raises:
+        UnsupportedModelError: The model has no parameter of such a name.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Sequence[str],
+        source: Source,
+        *,
+        device: torch.device,
+        batch_size: int,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    ) -> None:
+        self._model, self._names, self._source = model, list(names), source
+        self._device, self._batch_size, self._limit = device, batch_size, memory_limit_bytes
+        self._parameters = _chosen(model, self._names)
+        self.reason: str | None = None
+        try:
+            with _eval_mode(model):
+                require_eager(model)
+                self._fill(_Recorded(model, self._names, self._values({})))
+        except (NotCapturedError, UnsupportedModelError) as error:
+            self.reason = str(error)
+            self._fill(_Whole(model, self._names))
+        self._state = _state(model)
+
+    def outputs(self, values: Mapping[str, Tensor]) -> Iterator[tuple[Any, Any]]:
+        """The network's outputs with `values` in place of the chosen parameters.
+
+        Args:
+            values: By name, each of its parameter's shape; a parameter that is left out keeps its own value.
+
+        Yields:
+            (outputs, targets) per batch, as inference tensors, in the order of the source.
+
+        Raises:
+            InvalidPlanError: A name was not chosen, or a shape is wrong.
+            UnsupportedModelError: The model's weights have changed since this object was made.
+        """
+        for outputs, targets in self.outputs_of_many([values]):
+            yield outputs[0], targets
+
+    def outputs_of_many(self, values: Sequence[Mapping[str, Tensor]]) -> Iterator[tuple[list[Any], Any]]:
+        """As `outputs` for several candidates, each batch being read once for all of them; the bits are the same.
+
+        Yields:
+            (one output per candidate, targets) per batch.
+        """
+        self._check_unchanged()
+        candidates = [self._values(one) for one in values]
+        for batch in self._batches():
+            yield [self._finish(batch, one) for one in candidates], batch.targets
+
+    def _finish(self, batch: _Batch, values: Sequence[Tensor]) -> Any:
+        # Inference mode ends before the caller goes on: a generator must not leave its own mode behind at a yield.
+        with torch.inference_mode():
+            return batch.runner.finish(batch.kept, values)
+
+    def _fill(self, preparer: _Recorded | _Whole) -> None:
+        self._preparer = preparer
+        self._cache: list[_Batch] = []
+        self.cached_bytes, self.batches, room = 0, 0, True
+        for inputs, targets in self._source.batches(self._batch_size, device=self._device):
+            self.batches += 1
+            batch = self._prepare(inputs, targets)
+            size = _bytes_of((batch.kept, targets))
+            room = room and self.cached_bytes + size <= self._limit
+            if room:
+                self._cache.append(batch)
+                self.cached_bytes += size
+        self.batches_cached = len(self._cache)
+
+    def _prepare(self, inputs: Any, targets: Any) -> _Batch:
+        runner = self._preparer.runner(inputs)
+        with torch.inference_mode():
+            return _Batch(runner, runner.prepare(inputs), targets)
+
+    def _batches(self) -> Iterator[_Batch]:
+        yield from self._cache
+        if self.batches_cached < self.batches:
+            source = self._source.batches(self._batch_size, device=self._device)
+            for number, (inputs, targets) in enumerate(source):
+                if number >= self.batches_cached:
+                    yield self._prepare(inputs, targets)
+
+    def _values(self, values: Mapping[str, Tensor]) -> list[Tensor]:
+        unknown = [name for name in values if name not in self._parameters]
+        if unknown:
+            raise InvalidPlanError(f"{unknown[0]} is not among the parameters to replace: {', '.join(self._names)}")
+        return [_like(values.get(name, own), own, name) for name, own in self._parameters.items()]
+
+    def _check_unchanged(self) -> None:
+        if _state(self._model) != self._state:
+            raise UnsupportedModelError(
+                "the model's weights or buffers have changed since its activations were cached",
+                "make a new LayerReplay after training or replacing weights",
+            )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    runner: Program | _Whole
+    kept: Any
+    targets: Any
+
+
+class _Whole:
+    """Runs the whole network on a batch; the slow path, with the interface of the fast one."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        self._model, self._names = model, names
+
+    def runner(self, inputs: Any) -> _Whole:
+        del inputs
+        return self
+
+    def prepare(self, inputs: Any) -> Any:
+        return inputs
+
+    def finish(self, inputs: Any, values: Sequence[Tensor]) -> Any:
+        return run_whole(self._model, dict(zip(self._names, values, strict=True)), inputs)
+
+
+class _Recorded:
+    """Records the network on each new shape of batch, and checks the recording against it."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str], values: Sequence[Tensor]) -> None:
+        self._model, self._names, self._values = model, names, values
+        self._programs: dict[str, Program] = {}
+
+    def runner(self, inputs: Any) -> Program:
+        key = repr(map_tensors(inputs, lambda tensor: (tuple(tensor.shape), tensor.stride(), tensor.dtype)))
+        if key not in self._programs:
+            self._programs[key] = self._record(inputs)
+        return self._programs[key]
+
+    def _record(self, inputs: Any) -> Program:
+        tape, output = capture(self._model, self._names, inputs)
+        generator = torch.Generator().manual_seed(0)
+        halved = [value * (torch.rand(value.shape, generator=generator) < 0.5).to(value) for value in self._values]
+        whole = run_whole(self._model, dict(zip(self._names, halved, strict=True)), inputs)
+        expected = [(self._values, output), (halved, whole)]
+        for substitutes in (True, False):
+            program = Program(tape, substitutes=substitutes)
+            with torch.inference_mode():
+                kept = program.prepare(inputs)
+                if all(same_bits(program.finish(kept, values), output) for values, output in expected):
+                    return program
+        raise NotCapturedError("its replayed output is not bit for bit that of the network")
+
+
+def run_whole(model: nn.Module, values: Mapping[str, Tensor], inputs: Any) -> Any:
+    """The slow path: `model` in eval mode with `values` in place of some parameters, buffers unharmed by what it does."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    arguments, keywords = _spread(inputs)
+    with torch.no_grad(), _eval_mode(model):
+        return torch.func.functional_call(model, buffers | dict(values), arguments, keywords)
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    """Whether two outputs have equal tensors, in shape, strides and every bit but the sign of zero."""
+    first, second = list(tensors_in(one)), list(tensors_in(other))
+    return len(first) == len(second) and all(
+        a.stride() == b.stride() and a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _spread(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs as `call_model` takes them, as fresh arguments that the network may write to."""
+    fresh = map_tensors(inputs, Tensor.clone)
+    if isinstance(fresh, Mapping):
+        return (), dict(fresh)
+    return (tuple(fresh) if isinstance(fresh, (tuple, list)) else (fresh,)), {}
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _chosen(model: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name in names:
+        if name not in parameters:
+            near = difflib.get_close_matches(name, parameters, n=3, cutoff=0.0)
+            raise UnsupportedModelError(f"the model has no parameter {name!r}", f"the closest ones: {', '.join(near)}")
+    if len({id(parameters[name]) for name in names}) < len(names):
+        raise UnsupportedModelError(
+            f"one parameter is named twice: {', '.join(names)}", "give one name of tied weights"
+        )
+    return {name: parameters[name].detach() for name in names}
+
+
+def _state(model: nn.Module) -> list[tuple[str, int, int | None]]:
+    """What tells that a tensor of the model was replaced or written to."""
+    return [(name, tensor.data_ptr(), version_of(tensor)) for name, tensor in named_tensors(model).items()]
+
+
+def _like(value: Tensor, own: Tensor, name: str) -> Tensor:
+    """`value` on the device and in the memory format of the parameter it replaces: kernels may differ by either."""
+    if value.shape != own.shape:
+        raise InvalidPlanError(f"{name} is {list(own.shape)}, the value for it {list(value.shape)}")
+    fits = value.device == own.device and value.dtype == own.dtype and value.stride() == own.stride()
+    if fits and value.data_ptr() % ALIGNMENT == own.data_ptr() % ALIGNMENT:
+        return value.detach()
+    return torch.empty_like(own).copy_(value.detach())
+
+
+def _bytes_of(tree: Any) -> int:
+    memory = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors_in(tree)}
+    return sum(memory.values())
