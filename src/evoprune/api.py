@@ -26,6 +26,7 @@ from evoprune.pruning.verify import Verification
 from evoprune.report.summary import text_table
 from evoprune.report.writer import ensure_report
 from evoprune.run.artifacts import load_artifact as load
+from evoprune.run.artifacts import read_artifact_weights
 from evoprune.run.assemble import build_encoding
 from evoprune.run.config import Config, make_config
 from evoprune.run.files import read_json
@@ -153,8 +154,8 @@ class Result:
 
     def _finished(self, plan: PruningPlan) -> nn.Module:
         model = prune(self._dense, plan)
-        path = self.directory / ARTIFACT / "model.safetensors"
-        put_weights(model, read_weights(path), str(path))
+        path = self.directory / ARTIFACT
+        put_weights(model, read_artifact_weights(path), str(path))
         return model.eval()
 
 

@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import json
 import sys
 import types
@@ -11,10 +12,14 @@ from torch import nn
 from evoprune.artifact import weight_bytes
 from evoprune.errors import ConfigError, StoreCorruptedError, UsageError
 from evoprune.genome import BitGenome
+from evoprune.mask_plan import MaskPlan
 from evoprune.plan import PruningPlan
+from evoprune.pruning.maskable import maskable_weights
 from evoprune.pruning.structured import prune
+from evoprune.pruning.weight_masks import apply_masks as prune_weights
+from evoprune.pruning.weight_masks import plan_of
 from evoprune.rng import isolated_rng
-from evoprune.run.artifacts import MODEL, PLAN, WEIGHTS, load_artifact, save_artifact
+from evoprune.run.artifacts import MASKS, MODEL, PLAN, WEIGHTS, load_artifact, save_artifact
 from evoprune.run.problem import factory_of
 from evoprune.space.analysis import trace_space
 from evoprune.space.channel_bits import ChannelBits
@@ -39,6 +44,22 @@ def artifact(tmp_path, small):
     return tmp_path / "artifact"
 
 
+@pytest.fixture
+def masks():
+    """A masked network with its plan and task."""
+    model, task, _ = tiny_recipe()
+    generator = np.random.default_rng(0)
+    plan = plan_of(model, {weight.name: generator.random(weight.shape) < 0.1 for weight in maskable_weights(model)})
+    return prune_weights(model, plan).eval(), plan, task
+
+
+@pytest.fixture
+def masked_artifact(tmp_path, masks):
+    model, plan, task = masks
+    save_artifact(tmp_path / "artifact", model, plan, factory=FACTORY, task=task)
+    return tmp_path / "artifact"
+
+
 def edit(path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
@@ -59,6 +80,68 @@ def test_artifact_holds_no_pickle_and_names_the_preprocessing(artifact):
     document = json.loads((artifact / MODEL).read_text())
     assert document["preprocessing"] == {"mean": [0.5] * 3, "std": [0.25] * 3}
     assert document["factory"] == FACTORY
+
+
+def test_artifact_of_masks_gives_the_same_network_bit_for_bit(masked_artifact, masks):
+    loaded = load_artifact(masked_artifact)
+    assert weight_bytes(loaded) == weight_bytes(masks[0])
+    assert torch.equal(loaded(IMAGES), masks[0](IMAGES))
+    assert MaskPlan.from_bytes((masked_artifact / MASKS).read_bytes()) == masks[1]
+    assert {path.name for path in masked_artifact.iterdir()} == {WEIGHTS, MASKS, MODEL}
+    assert json.loads((masked_artifact / MODEL).read_text())["kind"] == "masks"
+
+
+def test_artifact_of_masks_keeps_half_precision(tmp_path, masks):
+    model, plan, task = masks
+    half = copy.deepcopy(model).bfloat16()
+    save_artifact(tmp_path / "half", half, plan, factory=FACTORY, task=task)
+    assert weight_bytes(load_artifact(tmp_path / "half")) == weight_bytes(half)
+
+
+def test_artifact_of_masks_is_smaller_than_the_dense_weights(tmp_path):
+    with isolated_rng(0):
+        model = TinyCNN(width=64)
+    generator = np.random.default_rng(0)
+    plan = plan_of(model, {weight.name: generator.random(weight.shape) < 0.05 for weight in maskable_weights(model)})
+    save_artifact(tmp_path, prune_weights(model, plan), plan, factory=None, task=tiny_recipe()[1])
+    assert (tmp_path / WEIGHTS).stat().st_size < 0.12 * len(weight_bytes(model))
+
+
+def test_artifact_of_the_other_kind_is_replaced(masked_artifact, masks, small):
+    model, plan, task = small
+    save_artifact(masked_artifact, model, plan, factory=FACTORY, task=task)
+    assert {path.name for path in masked_artifact.iterdir()} == {WEIGHTS, PLAN, MODEL}
+    assert weight_bytes(load_artifact(masked_artifact)) == weight_bytes(model)
+    save_artifact(masked_artifact, masks[0], masks[1], factory=FACTORY, task=task)
+    assert {path.name for path in masked_artifact.iterdir()} == {WEIGHTS, MASKS, MODEL}
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, MASKS])
+def test_artifact_of_masks_is_refused_when_a_file_is_damaged(masked_artifact, name):
+    whole = (masked_artifact / name).read_bytes()
+    for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1])):
+        (masked_artifact / name).write_bytes(damaged)
+        with pytest.raises(StoreCorruptedError, match=name.replace(".", r"\.")):
+            load_artifact(masked_artifact)
+
+
+def test_artifact_of_masks_is_refused_when_its_weights_are_whole(masked_artifact, masks):
+    dense = weight_bytes(masks[0])
+    (masked_artifact / WEIGHTS).write_bytes(dense)
+    edit(masked_artifact / MODEL, weights_sha256=hashlib.sha256(dense).hexdigest())
+    with pytest.raises(StoreCorruptedError, match=r"model\.safetensors: can't read the sparse weights"):
+        load_artifact(masked_artifact)
+
+
+def test_artifact_of_masks_is_refused_when_its_factory_builds_another_network(masked_artifact):
+    with pytest.raises(UsageError, match="builds another network"):
+        load_artifact(masked_artifact, lambda: TinyCNN(width=9))
+
+
+def test_artifact_of_an_unknown_kind_is_refused(artifact):
+    edit(artifact / MODEL, kind="spikes")
+    with pytest.raises(UsageError, match="kind 'spikes'; this evoprune reads channels, masks"):
+        load_artifact(artifact)
 
 
 def test_artifact_keeps_half_precision(tmp_path, small):

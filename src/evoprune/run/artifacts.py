@@ -9,42 +9,56 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from torch import nn
+from torch import Tensor, nn
 
 from evoprune.artifact import put_weights, read_weights, weight_bytes
 from evoprune.errors import ConfigError, InvalidPlanError, StoreCorruptedError, UsageError
+from evoprune.mask_plan import MaskPlan
 from evoprune.plan import PruningPlan
 from evoprune.plugins import import_object
-from evoprune.pruning.structured import prune
+from evoprune.pruning.apply import AnyPlan, prune
 from evoprune.rng import isolated_rng
 from evoprune.run.files import read_json, write_atomically, write_json
+from evoprune.run.sparse_weights import read_sparse_weights, sparse_weight_bytes
 from evoprune.task import Task
 
 WEIGHTS: Final = "model.safetensors"
 PLAN: Final = "plan.json"
+MASKS: Final = "masks.safetensors"
 MODEL: Final = "model.json"
 FORMAT: Final = 1
+CHANNEL_KIND: Final = "channels"
+MASK_KIND: Final = "masks"
 
 Factory = Callable[[], nn.Module]
 
 
-def save_artifact(directory: Path, model: nn.Module, plan: PruningPlan, *, factory: str | None, task: Task) -> None:
-    """Write `model.safetensors`, `plan.json` and `model.json`, the last one last: with it the artifact is complete.
+def save_artifact(directory: Path, model: nn.Module, plan: AnyPlan, *, factory: str | None, task: Task) -> None:
+    """Write `model.safetensors`, the plan and `model.json`, the last one last: with it the artifact is complete.
 
     Args:
         directory: Created when missing; an artifact in it is replaced.
         model: The pruned network.
-        plan: What was kept of the dense one.
+        plan: What was kept of the dense one: `plan.json`, or `masks.safetensors` and weights without their zeros.
         factory: Import path of what builds the dense network without arguments, where known.
         task: Names the preprocessing that the network expects.
+
+    Raises:
+        InvalidPlanError: A weight that the plan masks is not zero.
     """
-    weights, plan_bytes = weight_bytes(model), plan.to_json().encode()
+    if isinstance(plan, MaskPlan):
+        kind, name, stale = MASK_KIND, MASKS, PLAN
+        weights, plan_bytes = sparse_weight_bytes(model, plan), plan.to_bytes()
+    else:
+        kind, name, stale = CHANNEL_KIND, PLAN, MASKS
+        weights, plan_bytes = weight_bytes(model), plan.to_json().encode()
     write_atomically(directory / WEIGHTS, weights)
-    write_atomically(directory / PLAN, plan_bytes)
+    write_atomically(directory / name, plan_bytes)
     write_json(
         directory / MODEL,
         {
             "format": FORMAT,
+            "kind": kind,
             "factory": factory,
             "preprocessing": _preprocessing(task),
             "class_names": list(task.class_names),
@@ -52,10 +66,11 @@ def save_artifact(directory: Path, model: nn.Module, plan: PruningPlan, *, facto
             "plan_sha256": hashlib.sha256(plan_bytes).hexdigest(),
         },
     )
+    (directory / stale).unlink(missing_ok=True)
 
 
 def load_artifact(directory: Path | str, factory: Factory | str | None = None) -> nn.Module:
-    """Rebuild a pruned network from its artifact: build the dense one, prune it by the plan, put the weights in.
+    """Rebuild a pruned or masked network from its artifact: build the dense one, prune it by the plan, put the weights in.
 
     Nothing is unpickled. What runs is the factory: a class or function of your own environment, called without arguments.
 
@@ -76,20 +91,46 @@ def load_artifact(directory: Path | str, factory: Factory | str | None = None) -
     document = read_json(directory / MODEL)
     if document.get("format") != FORMAT:
         raise UsageError(f"{directory} has artifact format {document.get('format')!r}; this evoprune reads {FORMAT}")
+    kind = document.get("kind", CHANNEL_KIND)
+    if kind not in (CHANNEL_KIND, MASK_KIND):
+        raise UsageError(
+            f"{directory} holds an artifact of kind {kind!r}; this evoprune reads {CHANNEL_KIND}, {MASK_KIND}"
+        )
+    plan_path = directory / (MASKS if kind == MASK_KIND else PLAN)
     _check_digest(directory / WEIGHTS, document.get("weights_sha256"))
-    _check_digest(directory / PLAN, document.get("plan_sha256"))
-    model = _pruned(build_dense(factory or document.get("factory"), directory), directory / PLAN)
-    weights = read_weights(directory / WEIGHTS)
+    _check_digest(plan_path, document.get("plan_sha256"))
+    model = _pruned(build_dense(factory or document.get("factory"), directory), _read_plan(plan_path))
+    weights = read_artifact_weights(directory)
     _match_dtypes(model, weights)
     put_weights(model, weights, str(directory / WEIGHTS))
     return model.eval()
 
 
-def _pruned(dense: nn.Module, path: Path) -> nn.Module:
+def read_artifact_weights(directory: Path) -> dict[str, Tensor]:
+    """The finished network's weights of either kind of artifact, by name.
+
+    Raises:
+        StoreCorruptedError: A file is missing or damaged.
+    """
+    path = directory / WEIGHTS
+    if read_json(directory / MODEL).get("kind") != MASK_KIND:
+        return read_weights(path)
     try:
-        plan = PruningPlan.from_json(path.read_text(encoding="utf-8"))
+        return read_sparse_weights(path.read_bytes())
+    except (OSError, StoreCorruptedError) as error:
+        raise StoreCorruptedError(f"can't read the weights in {path}: {error}") from error
+
+
+def _read_plan(path: Path) -> AnyPlan:
+    try:
+        if path.name == MASKS:
+            return MaskPlan.from_bytes(path.read_bytes())
+        return PruningPlan.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, InvalidPlanError) as error:
         raise StoreCorruptedError(f"can't read {path}: {error}") from error
+
+
+def _pruned(dense: nn.Module, plan: AnyPlan) -> nn.Module:
     try:
         return prune(dense, plan)
     except InvalidPlanError as error:
