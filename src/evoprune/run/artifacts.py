@@ -19,7 +19,7 @@ from evoprune.plugins import import_object
 from evoprune.pruning.apply import AnyPlan, prune
 from evoprune.rng import isolated_rng
 from evoprune.run.files import read_json, write_atomically, write_json
-from evoprune.run.sparse_weights import read_sparse_weights, sparse_weight_bytes
+from evoprune.run.sparse_weights import read_sparse_file, sparse_weight_bytes
 from evoprune.task import Task
 
 WEIGHTS: Final = "model.safetensors"
@@ -113,12 +113,8 @@ def read_artifact_weights(directory: Path) -> dict[str, Tensor]:
         StoreCorruptedError: A file is missing or damaged.
     """
     path = directory / WEIGHTS
-    if read_json(directory / MODEL).get("kind") != MASK_KIND:
-        return read_weights(path)
-    try:
-        return read_sparse_weights(path.read_bytes())
-    except (OSError, StoreCorruptedError) as error:
-        raise StoreCorruptedError(f"can't read the weights in {path}: {error}") from error
+    masked = read_json(directory / MODEL).get("kind") == MASK_KIND
+    return read_sparse_file(path) if masked else read_weights(path)
 
 
 def _read_plan(path: Path) -> AnyPlan:

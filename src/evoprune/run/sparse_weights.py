@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from math import prod
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -80,6 +81,18 @@ def read_sparse_weights(content: bytes) -> dict[str, Tensor]:
     ) as error:
         raise StoreCorruptedError(f"can't read the sparse weights: {type(error).__name__}: {error}") from error
     return stored
+
+
+def read_sparse_file(path: Path) -> dict[str, Tensor]:
+    """As `read_sparse_weights`, from a file.
+
+    Raises:
+        StoreCorruptedError: It is missing or damaged.
+    """
+    try:
+        return read_sparse_weights(path.read_bytes())
+    except (OSError, StoreCorruptedError) as error:
+        raise StoreCorruptedError(f"can't read the weights in {path}: {error}") from error
 
 
 def _check_zero(name: str, weight: Tensor, keep: BoolMask) -> None:

@@ -1,0 +1,150 @@
+"""Masks that a user brings, from evoprune or from elsewhere, as a plan for a model."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evoprune.errors import DataError, EvopruneError, InvalidPlanError, UsageError
+from evoprune.mask_plan import HEADER, MaskPlan
+from evoprune.pruning.maskable import maskable_weights
+from evoprune.pruning.weight_masks import check_masks_fit, plan_of
+from evoprune.run import sparse_weights
+from evoprune.run.checkpoint import read_checkpoint
+from evoprune.run.solutions import read_solution, read_solutions
+
+ACCEPTED: Final = "a directory of solutions, .safetensors, .pth, .pt, .npz or .npy"
+
+_PREFIX: Final = "module."
+_SUFFIX: Final = "_mask"
+_HEADER_BYTES: Final = 4096
+
+
+def read_masks(path: Path, model: nn.Module) -> MaskPlan:
+    """Read masks for `model` from a file or a directory of solutions.
+
+    Apart from evoprune's own files, a file holds one array or tensor per weight, in which whatever is not zero keeps its weight:
+    0/1 or bool masks, or the weights of a sparse network. Its names are those of parameters (`conv1.weight`), of masks that
+    `torch.nn.utils.prune` makes (`conv1.weight_mask`), or of layers (`conv1`), each with or without `module.` in front; a `.npy` goes
+    by the name of the file. Where there are names of masks, they alone count. Biases and buffers are left out.
+
+    Args:
+        path: A directory of solutions, `.safetensors`, `.npz`, `.npy`, or `.pth` or `.pt`, which is read without running code.
+        model: The network the masks are for.
+
+    Raises:
+        UsageError: The file is of no such kind or can't be read, or its names, shapes or values don't fit.
+        StoreCorruptedError: One of evoprune's own files is damaged.
+    """
+    if path.is_dir():
+        plan = read_solutions(path)
+        if plan is None:
+            raise UsageError(f"{path} holds no masks", f"accepted: {ACCEPTED}")
+        return _checked(plan, model, path)
+    if path.suffix == ".safetensors" and HEADER.encode() in _head(path):
+        return _checked(read_solution(path), model, path)
+    return _plan_from(_read_tensors(path), model, path)
+
+
+def _checked(plan: MaskPlan, model: nn.Module, path: Path) -> MaskPlan:
+    try:
+        check_masks_fit(model, plan)
+    except InvalidPlanError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
+    return plan
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise DataError(f"can't read the masks in {path}: {error}", f"accepted: {ACCEPTED}") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix in (".npy", ".npz"):
+        return _read_numpy(path)
+    if path.suffix == ".safetensors" and sparse_weights.HEADER.encode() in _head(path):
+        return sparse_weights.read_sparse_file(path)
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        return read_checkpoint(path, "masks")
+    raise UsageError(f"{path} is no file of masks", f"accepted: {ACCEPTED}")
+
+
+def _read_numpy(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        else:
+            # Mapped: a damaged header can't ask for more memory than the file is long.
+            arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
+        return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    except (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, zipfile.BadZipFile) as error:
+        raise DataError(f"can't read the masks in {path}: {error}", "save arrays of numbers or bools") from error
+
+
+def _plan_from(tensors: Mapping[str, Tensor], model: nn.Module, path: Path) -> MaskPlan:
+    marked = {name: value for name, value in tensors.items() if name.endswith(_SUFFIX)}
+    names = _Names(model)
+    masks: dict[str, Tensor] = {}
+    for name, value in (marked or tensors).items():
+        parameter = names.parameter_of(name, path)
+        if parameter is None:
+            continue
+        if value.is_floating_point() and bool(value.isnan().any()):
+            raise UsageError(f"{path}: {name!r} has values that are not a number")
+        mask = value != 0
+        if parameter in masks and not torch.equal(mask, masks[parameter]):
+            raise UsageError(f"{path} holds two different masks for {parameter!r}")
+        masks[parameter] = mask
+    if not masks:
+        raise UsageError(f"{path} holds no masks for {type(model).__name__}", names.hint)
+    try:
+        return plan_of(model, masks)
+    except EvopruneError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
+
+
+class _Names:
+    """Which parameter a name in a file stands for."""
+
+    def __init__(self, model: nn.Module) -> None:
+        first = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._parameters = {
+            name.removeprefix(_PREFIX): first[id(parameter)]
+            for name, parameter in model.named_parameters(remove_duplicate=False)
+        }
+        weights = maskable_weights(model)
+        self._maskable = {weight.name for weight in weights}
+        layers = [weight.layer for weight in weights]
+        self._layers = {
+            weight.layer.removeprefix(_PREFIX): weight.name for weight in weights if layers.count(weight.layer) == 1
+        }
+        self._others = {name.removeprefix(_PREFIX) for name in model.state_dict()}
+        self.hint = f"its weights are: {', '.join(sorted(self._maskable)[:12])}"
+
+    def parameter_of(self, name: str, path: Path) -> str | None:
+        """The parameter's first name; None for what a state dict holds besides weights.
+
+        Raises:
+            UsageError: The model has nothing of this name.
+        """
+        plain = name.removeprefix(_PREFIX)
+        if plain.endswith(_SUFFIX):
+            base = plain.removesuffix(_SUFFIX)
+            found = self._parameters.get(base) or self._parameters.get(f"{base}_orig")
+        else:
+            found = self._parameters.get(plain) or self._layers.get(plain)
+            if found not in self._maskable and plain in self._others:
+                return None
+        if found is None:
+            raise UsageError(f"{path}: the model has no weight {name!r}", self.hint)
+        return found
