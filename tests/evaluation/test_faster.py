@@ -62,6 +62,16 @@ def test_substitutes_overwrite_only_what_nobody_reads_again(seeded_torch, then, 
     assert (found.function is aten.relu_.default) is in_place
 
 
+def test_substitutes_keep_the_weights_that_an_operation_reads_through_a_view(seeded_torch):
+    class Bounded(nn.Linear):
+        def forward(self, x):
+            return x @ torch.tanh(self.weight.t())
+
+    tape, _ = capture(Bounded(4, 4), ["weight"], torch.randn(3, 4))
+    tanh = next(operation for operation in tape.operations if operation.function is aten.tanh.default)
+    assert Substitutes(tape, tape.operations).call(tanh) is tanh
+
+
 @pytest.mark.parametrize("options", [{"padding": 1}, {"dilation": 2}, {"ceil_mode": True}, {"return_indices": True}])
 def test_substitutes_leave_other_pooling_to_torch(seeded_torch, options):
     class Pooled(nn.Module):

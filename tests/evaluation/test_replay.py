@@ -8,7 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from evoprune.errors import InvalidPlanError, UnsupportedModelError
-from evoprune.evaluation.replay import LayerReplay, run_whole, same_bits
+from evoprune.evaluation.recordings import same_bits
+from evoprune.evaluation.replay import LayerReplay
+from evoprune.evaluation.whole import run_whole
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 from tests.evaluation.doubles import CPU, Points, network, points
 from tests.evaluation.replayed_nets import Residual, Words, images, randomised

@@ -39,9 +39,10 @@ class Substitutes:
         everything = tape.operations
         self._reads = Counter(value for operation in everything for value in operation.operands)
         self._reads.update(values_in(tape.output))
-        self._sharing = Counter(
-            value.storage for value in {value for operation in everything for value in operation.results}
-        )
+        # Among all values: a view of a weight must not be taken for memory of the pass's own.
+        given = [*tape.inputs, *tape.chosen, *tape.constants]
+        made = [value for operation in everything for value in operation.results]
+        self._sharing = Counter(value.storage for value in {*given, *made})
         self._own = {value for operation in operations for value in operation.results}
 
     def call(self, operation: Operation) -> Operation:

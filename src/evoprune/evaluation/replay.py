@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.errors import InvalidPlanError, UnsupportedModelError
-from evoprune.evaluation.capture import NotCapturedError, capture, version_of
+from evoprune.evaluation.capture import NotCapturedError, version_of
 from evoprune.evaluation.program import Program
+from evoprune.evaluation.recordings import Recordings
+from evoprune.evaluation.whole import WholeNetwork, eval_mode
 from evoprune.sources.base import Source
-from evoprune.space.calling import map_tensors, named_tensors, tensors_in
+from evoprune.space.calling import tensors_in
 from evoprune.space.eager import require_eager
 
 MEMORY_LIMIT_BYTES: Final = 512 * 2**20
@@ -41,7 +42,7 @@ class LayerReplay:
         device: Where the batches go.
         batch_size: Samples per batch. Results may differ in the last bits between batch sizes.
         memory_limit_bytes: What may be kept of the batches, targets included. Batches past it are read and prepared again for
-            every candidate.
+            every call, so that several candidates at once share the work.
 
     Attributes:
         reason: Why the whole network runs for each candidate; None when it doesn't.
@@ -68,12 +69,13 @@ class LayerReplay:
         self._parameters = _chosen(model, self._names)
         self.reason: str | None = None
         try:
-            with _eval_mode(model):
+            with eval_mode(model):
                 require_eager(model)
-                self._fill(_Recorded(model, self._names, self._values({})))
+                self._fill(Recordings(model, self._names, self._values({})))
         except (NotCapturedError, UnsupportedModelError) as error:
             self.reason = str(error)
-            self._fill(_Whole(model, self._names))
+        if self.reason is not None:  # outside the handler, whose traceback would keep the failed pass's tensors alive
+            self._fill(WholeNetwork(model, self._names))
         self._state = _state(model)
 
     def outputs(self, values: Mapping[str, Tensor]) -> Iterator[tuple[Any, Any]]:
@@ -93,7 +95,10 @@ class LayerReplay:
             yield outputs[0], targets
 
     def outputs_of_many(self, values: Sequence[Mapping[str, Tensor]]) -> Iterator[tuple[list[Any], Any]]:
-        """As `outputs` for several candidates, each batch being read once for all of them; the bits are the same.
+        """As `outputs` for several candidates, each batch being read, or prepared again, once for all of them.
+
+        Every candidate gets the bits that `outputs` gives it. Its weights are therefore not stacked with those of others into one
+        wider product: that changes the last bits of narrow layers, and gains nothing on wide ones (benchmarks/masks).
 
         Yields:
             (one output per candidate, targets) per batch.
@@ -108,7 +113,7 @@ class LayerReplay:
         with torch.inference_mode():
             return batch.runner.finish(batch.kept, values)
 
-    def _fill(self, preparer: _Recorded | _Whole) -> None:
+    def _fill(self, preparer: Recordings | WholeNetwork) -> None:
         self._preparer = preparer
         self._cache: list[_Batch] = []
         self.cached_bytes, self.batches, room = 0, 0, True
@@ -151,91 +156,9 @@ class LayerReplay:
 
 @dataclass(frozen=True)
 class _Batch:
-    runner: Program | _Whole
+    runner: Program | WholeNetwork
     kept: Any
     targets: Any
-
-
-class _Whole:
-    """Runs the whole network on a batch; the slow path, with the interface of the fast one."""
-
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        self._model, self._names = model, names
-
-    def runner(self, inputs: Any) -> _Whole:
-        del inputs
-        return self
-
-    def prepare(self, inputs: Any) -> Any:
-        return inputs
-
-    def finish(self, inputs: Any, values: Sequence[Tensor]) -> Any:
-        return run_whole(self._model, dict(zip(self._names, values, strict=True)), inputs)
-
-
-class _Recorded:
-    """Records the network on each new shape of batch, and checks the recording against it."""
-
-    def __init__(self, model: nn.Module, names: Sequence[str], values: Sequence[Tensor]) -> None:
-        self._model, self._names, self._values = model, names, values
-        self._programs: dict[str, Program] = {}
-
-    def runner(self, inputs: Any) -> Program:
-        key = repr(map_tensors(inputs, lambda tensor: (tuple(tensor.shape), tensor.stride(), tensor.dtype)))
-        if key not in self._programs:
-            self._programs[key] = self._record(inputs)
-        return self._programs[key]
-
-    def _record(self, inputs: Any) -> Program:
-        tape, output = capture(self._model, self._names, inputs)
-        generator = torch.Generator().manual_seed(0)
-        halved = [value * (torch.rand(value.shape, generator=generator) < 0.5).to(value) for value in self._values]
-        whole = run_whole(self._model, dict(zip(self._names, halved, strict=True)), inputs)
-        expected = [(self._values, output), (halved, whole)]
-        for substitutes in (True, False):
-            program = Program(tape, substitutes=substitutes)
-            with torch.inference_mode():
-                kept = program.prepare(inputs)
-                if all(same_bits(program.finish(kept, values), output) for values, output in expected):
-                    return program
-        raise NotCapturedError("its replayed output is not bit for bit that of the network")
-
-
-def run_whole(model: nn.Module, values: Mapping[str, Tensor], inputs: Any) -> Any:
-    """The slow path: `model` in eval mode with `values` in place of some parameters, buffers unharmed by what it does."""
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    arguments, keywords = _spread(inputs)
-    with torch.no_grad(), _eval_mode(model):
-        return torch.func.functional_call(model, buffers | dict(values), arguments, keywords)
-
-
-def same_bits(one: Any, other: Any) -> bool:
-    """Whether two outputs have equal tensors, in shape, strides and every bit but the sign of zero."""
-    first, second = list(tensors_in(one)), list(tensors_in(other))
-    return len(first) == len(second) and all(
-        a.stride() == b.stride() and a.dtype == b.dtype and torch.equal(a, b)
-        for a, b in zip(first, second, strict=True)
-    )
-
-
-def _spread(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Inputs as `call_model` takes them, as fresh arguments that the network may write to."""
-    fresh = map_tensors(inputs, Tensor.clone)
-    if isinstance(fresh, Mapping):
-        return (), dict(fresh)
-    return (tuple(fresh) if isinstance(fresh, (tuple, list)) else (fresh,)), {}
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _chosen(model: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
@@ -251,9 +174,14 @@ def _chosen(model: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
     return {name: parameters[name].detach() for name in names}
 
 
-def _state(model: nn.Module) -> list[tuple[str, int, int | None]]:
-    """What tells that a tensor of the model was replaced or written to."""
-    return [(name, tensor.data_ptr(), version_of(tensor)) for name, tensor in named_tensors(model).items()]
+def _state(model: nn.Module) -> list[tuple[int, int | None]]:
+    """What tells that a tensor of the model was replaced or written to; walks no names, for it runs with every candidate."""
+    return [
+        (tensor.data_ptr(), version_of(tensor))
+        for module in model.modules()
+        for tensor in (*module._parameters.values(), *module._buffers.values())
+        if tensor is not None
+    ]
 
 
 def _like(value: Tensor, own: Tensor, name: str) -> Tensor:

@@ -1,0 +1,66 @@
+"""The slow path: a candidate's values in the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.space.calling import map_tensors
+
+
+class WholeNetwork:
+    """Runs all of a network for every candidate, behind the interface of `Program`.
+
+    Args:
+        model: Network on the device of the batches.
+        names: Parameters that candidates replace.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        self._model, self._names = model, names
+
+    def runner(self, inputs: Any) -> WholeNetwork:
+        """What runs a batch of this shape: this, whatever the shape."""
+        del inputs
+        return self
+
+    def prepare(self, inputs: Any) -> Any:
+        """The batch as it is: nothing can be done before the weights are known."""
+        return inputs
+
+    def finish(self, inputs: Any, values: Sequence[Tensor]) -> Any:
+        """The network's output for a batch and values of the chosen parameters, in the order of their names."""
+        return run_whole(self._model, dict(zip(self._names, values, strict=True)), inputs)
+
+
+def run_whole(model: nn.Module, values: Mapping[str, Tensor], inputs: Any) -> Any:
+    """The slow path: `model` in eval mode with `values` in place of some parameters, buffers unharmed by what it does."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    arguments, keywords = _spread(inputs)
+    with torch.no_grad(), eval_mode(model):
+        return torch.func.functional_call(model, buffers | dict(values), arguments, keywords)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """All modules in eval mode for a block, and as they were after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _spread(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs as `call_model` takes them, as fresh arguments that the network may write to."""
+    fresh = map_tensors(inputs, Tensor.clone)
+    if isinstance(fresh, Mapping):
+        return (), dict(fresh)
+    return (tuple(fresh) if isinstance(fresh, (tuple, list)) else (fresh,)), {}
