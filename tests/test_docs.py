@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -11,8 +12,9 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from evoprune.cli.app import app
+from evoprune.plugins import BUILT_IN, resolve
 from evoprune.run.config import Config, make_config
-from evoprune.run.settings import read_config
+from evoprune.run.recipe_runs import recipe_defaults
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]
@@ -66,8 +68,8 @@ def test_command_in_the_documentation_has_options_that_exist(arguments: list[str
     assert options <= set(re.findall(r"--[a-z-]+", result.output)) | {"--help"}
 
 
-def test_recipe_settings_are_valid_when_they_ship_with_the_package():
-    files = sorted((ROOT / "src/evoprune/recipes").glob("*.yaml"))
-    assert files
-    for file in files:
-        assert make_config(read_config(file)).training.epochs > 0
+@pytest.mark.parametrize("recipe", BUILT_IN["recipes"])
+def test_recipe_settings_are_valid_and_train_what_does_not_come_trained(recipe: str):
+    assert (ROOT / f"src/evoprune/recipes/{recipe}.yaml").is_file()
+    trains = make_config(recipe_defaults(recipe)).training.epochs > 0
+    assert trains != ("pretrained" in inspect.signature(resolve("recipes", recipe)).parameters)

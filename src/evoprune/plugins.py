@@ -15,6 +15,11 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
     "recipes": {
         "mnist-cnn": "evoprune.recipes.mnist_cnn:mnist_cnn",
         "fashion-mnist-cnn": "evoprune.recipes.fashion_mnist_cnn:fashion_mnist_cnn",
+        "lenet5-mnist": "evoprune.recipes.lenet5:lenet5_mnist",
+        "lenet5-tanh-mnist": "evoprune.recipes.lenet5:lenet5_tanh_mnist",
+        "resnet18-cifar10": "evoprune.recipes.resnet_cifar10:resnet18_cifar10",
+        "resnet20-cifar10": "evoprune.recipes.resnet_cifar10:resnet20_cifar10",
+        "resnet56-cifar10": "evoprune.recipes.resnet_cifar10:resnet56_cifar10",
     },
     "objectives": {
         "accuracy": "evoprune.objectives.accuracy:Accuracy",

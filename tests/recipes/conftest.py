@@ -1,11 +1,14 @@
-"""A tiny data set with a provider of its own, and real MNIST where it can be had."""
+"""Tiny data sets, a provider and a web server of their own, and the real data where it can be had."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +87,22 @@ def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
     return install
 
 
+@pytest.fixture
+def tiny_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with CIFAR-10 in miniature: six files of twenty records."""
+    dataset, random = CATALOGUE["cifar-10"], np.random.default_rng(0)
+    files = tuple(replace(file, shape=(20, file.shape[1])) for file in dataset.files)
+    monkeypatch.setitem(CATALOGUE, "cifar-10", replace(dataset, files=files, providers=()))
+    monkeypatch.setenv("EVOPRUNE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cifar" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for file in files:
+        records = random.integers(0, 256, file.shape, dtype=np.uint8)
+        records[:, 0] %= 10
+        (folder / file.name).write_bytes(records.tobytes())
+    return folder
+
+
 @pytest.fixture(scope="session")
 def real_mnist() -> ImageData:
     try:
@@ -92,6 +111,34 @@ def real_mnist() -> ImageData:
         pytest.skip(f"real MNIST can't be had here: {error.message}")
 
 
+@pytest.fixture(scope="session")
+def real_cifar() -> ImageData:
+    try:
+        return load_images("cifar-10")
+    except DataError as error:
+        pytest.skip(f"real CIFAR-10 can't be had here: {error.message}")
+
+
 @pytest.fixture
 def tiny_provider() -> type[TinyProvider]:
     return TinyProvider
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+    """A folder and the URL it is served at."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = tmp_path / "www"
+    folder.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()

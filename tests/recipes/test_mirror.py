@@ -1,34 +1,10 @@
-import functools
 import gzip
-import http.server
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from evoprune.recipes.providers import Mirror, ProviderError, mirror
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
-    """A folder and the URL it is served at."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    folder = tmp_path / "www"
-    folder.mkdir()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+from evoprune.recipes.providers import Mirror, ProviderError, download
 
 
 def fetch(url: str, tiny, events: list) -> dict[str, bytes]:
@@ -67,8 +43,8 @@ def test_fetch_stops_when_the_file_is_far_too_long(tiny, web):
 def test_fetch_stops_when_the_download_crawls(tiny, web, monkeypatch):
     folder, url = web
     (folder / f"{tiny.images.name}.gz").write_bytes(bytes(10))
-    monkeypatch.setattr(mirror, "GRACE_S", -1.0)
-    monkeypatch.setattr(mirror, "MIN_BYTES_PER_S", 10**12)
+    monkeypatch.setattr(download, "GRACE_S", -1.0)
+    monkeypatch.setattr(download, "MIN_BYTES_PER_S", 10**12)
     with pytest.raises(ProviderError, match="too slow"):
         fetch(url, tiny, [])
 
@@ -80,14 +56,14 @@ def test_fetch_fails_in_seconds_when_nothing_answers(tiny, monkeypatch, url: str
     started = time.monotonic()
     with pytest.raises(ProviderError, match="can't be reached"):
         fetch(url, tiny, [])
-    assert time.monotonic() - started < mirror.CONNECT_S + mirror.READ_S
+    assert time.monotonic() - started < download.CONNECT_S + download.READ_S
 
 
 def test_fetch_fails_in_seconds_when_name_look_ups_hang(tiny, monkeypatch):
     hang = threading.Event()
-    monkeypatch.setattr(mirror, "CONNECT_S", 0.1)
-    monkeypatch.setattr(mirror.socket, "getaddrinfo", lambda *args: hang.wait(5))
-    monkeypatch.setattr(mirror.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(download, "CONNECT_S", 0.1)
+    monkeypatch.setattr(download.socket, "getaddrinfo", lambda *args: hang.wait(5))
+    monkeypatch.setattr(download.urllib.request, "getproxies", dict)
     with pytest.raises(ProviderError, match="does not resolve"):
         fetch("http://mirror.example/", tiny, [])
     hang.set()
@@ -95,9 +71,9 @@ def test_fetch_fails_in_seconds_when_name_look_ups_hang(tiny, monkeypatch):
 
 def test_fetch_gives_up_when_the_mirror_accepts_and_stays_silent(tiny, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(mirror, "READ_S", 0.2)
+    monkeypatch.setattr(download, "READ_S", 0.2)
     with (
-        mirror.socket.create_server(("127.0.0.1", 0)) as silent,
+        download.socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(ProviderError, match="no answer within"),
     ):
         fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/", tiny, [])

@@ -141,8 +141,9 @@ def test_baseline_is_trained_when_the_cache_cannot_be_written(prepare, monkeypat
         lambda weights: {f"module.{name}": value for name, value in weights.items()},
         lambda weights: {"state_dict": weights, "epoch": 7},
         lambda weights: {"model": weights},
+        lambda weights: {"net": {f"module.{name}": value for name, value in weights.items()}, "acc": 93.1},
     ],
-    ids=["plain", "module.", "state_dict", "model"],
+    ids=["plain", "module.", "state_dict", "model", "net"],
 )
 def test_checkpoint_is_used_in_every_usual_form(prepare, trained, change):
     model, save = trained

@@ -27,6 +27,7 @@ class Inspected:
         task: Data and metric; None where the function gave none.
         example_inputs: For one forward pass.
         checkpoint: Where the weights are from; None for those that the function returned.
+        pretrained: Whether the function is a recipe that returns a trained network.
     """
 
     name: str
@@ -34,10 +35,11 @@ class Inspected:
     task: Task | None
     example_inputs: Any
     checkpoint: Path | None
+    pretrained: bool = False
 
     def notes(self, dense: float | None) -> list[str]:
         """What to know about the accuracies measured, if any were; `dense` is that of the whole model on the select set."""
-        if dense is None or self.checkpoint is not None:
+        if dense is None or self.checkpoint is not None or self.pretrained:
             return []
         train = (
             f"pass --checkpoint FILE with trained weights, such as a run's baseline/model.safetensors of {self.name}"
@@ -75,7 +77,8 @@ def load_inspected(name: str, data_dir: Path | None, checkpoint: Path | None) ->
     model, task, example_inputs = _parts(name, made)
     if checkpoint is not None:
         put_weights(model, read_checkpoint(checkpoint), str(checkpoint))
-    return Inspected(name, model.eval(), task, example_inputs, checkpoint)
+    trained = name in BUILT_IN["recipes"] and "pretrained" in accepted
+    return Inspected(name, model.eval(), task, example_inputs, checkpoint, trained)
 
 
 def _parts(name: str, made: Any) -> tuple[nn.Module, Task | None, Any]:

@@ -9,5 +9,7 @@ from evoprune.plugins import BUILT_IN, known_names
 
 def list_recipes() -> None:
     """List the recipes that can be run by name."""
-    for name in known_names("recipes"):
-        typer.echo(f"{name}  ({BUILT_IN['recipes'].get(name, 'from an installed package')})")
+    names = known_names("recipes")
+    width = max(map(len, names))
+    for name in names:
+        typer.echo(f"{name:<{width}}  ({BUILT_IN['recipes'].get(name, 'from an installed package')})")

@@ -1,4 +1,4 @@
-"""The data sets known by name. A new one of MNIST's kind is one more entry."""
+"""The data sets known by name. A new one of MNIST's or CIFAR-10's kind is one more entry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from evoprune.recipes.data_file import DataFile
-from evoprune.recipes.providers import DebianPackage, Mirror, NpmPackage, Provider
+from evoprune.recipes.providers import Archive, DebianPackage, Mirror, NpmPackage, Provider
+from evoprune.recipes.records import RECORD_BYTES
 from evoprune.sources.tensors import Preprocessing
 
 
@@ -16,14 +17,14 @@ class ImageDataset:
 
     Attributes:
         title: For messages.
-        files: Train images, train labels, test images, test labels.
+        files: Train images, train labels, test images, test labels; or files of records, the last one for test.
         providers: Where the files can be fetched, in the order they are asked.
         preprocessing: Mean and deviation of the training images.
         class_names: In the order of the labels.
     """
 
     title: str
-    files: tuple[DataFile, DataFile, DataFile, DataFile]
+    files: tuple[DataFile, ...]
     providers: tuple[Provider, ...]
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
@@ -37,6 +38,11 @@ def _mnist_files(*hashes: str) -> tuple[DataFile, DataFile, DataFile, DataFile]:
         DataFile("t10k-images-idx3-ubyte", (10_000, 28, 28), test_images),
         DataFile("t10k-labels-idx1-ubyte", (10_000,), test_labels),
     )
+
+
+def _record_files(*names: str) -> tuple[DataFile, ...]:
+    # No hashes: of CIFAR-10, copies from JPEG files are about. What is downloaded is checked as a whole.
+    return tuple(DataFile(f"{name}.bin", (10_000, RECORD_BYTES), layout="records") for name in names)
 
 
 CATALOGUE: Final[dict[str, ImageDataset]] = {
@@ -81,5 +87,19 @@ CATALOGUE: Final[dict[str, ImageDataset]] = {
             "Bag",
             "Ankle boot",
         ),
+    ),
+    "cifar-10": ImageDataset(
+        title="CIFAR-10",
+        files=_record_files(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
+        providers=(
+            Archive(
+                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+                folder="cifar-10-batches-bin",
+                size_bytes=170_052_171,
+                sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            ),
+        ),
+        preprocessing=Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
+        class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     ),
 }

@@ -9,31 +9,36 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from evoprune.errors import DataError
 from evoprune.recipes.idx import Bytes, parse_idx
+from evoprune.recipes.records import parse_records
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """An IDX file known by its contents.
+    """A file known by its contents.
 
     Attributes:
         name: File name without `.gz`.
         shape: Of the array inside.
-        sha256: Of the raw file, in hexadecimal.
+        sha256: Of the raw file, in hexadecimal; None where copies with other bytes are welcome if their structure is right.
+        layout: `idx` as MNIST is, or `records` as CIFAR-10 is.
     """
 
     name: str
     shape: tuple[int, ...]
-    sha256: str
+    sha256: str | None = None
+    layout: Literal["idx", "records"] = "idx"
 
     @property
     def size_bytes(self) -> int:
         """Length of the raw file."""
-        return 4 + 4 * len(self.shape) + math.prod(self.shape)
+        header = 4 + 4 * len(self.shape) if self.layout == "idx" else 0
+        return header + math.prod(self.shape)
 
     def parse(self, data: Bytes, where: str) -> Bytes:
         """The array in `data`, the whole raw file, once it has proved to be the right one.
@@ -41,14 +46,22 @@ class DataFile:
         Raises:
             DataError: The bytes are damaged, or those of another file; the message says which, naming `where`.
         """
-        array = parse_idx(data, rank=len(self.shape), where=where)
+        if self.layout == "records":
+            array = parse_records(data, records=self.shape[0], where=where)
+        else:
+            array = parse_idx(data, rank=len(self.shape), where=where)
+        self._check_hash(data, where)
+        return array
+
+    def _check_hash(self, data: Bytes, where: str) -> None:
+        if self.sha256 is None:
+            return
         found = hashlib.sha256(data.data).hexdigest()
         if found != self.sha256:
             raise DataError(
                 f"{where} is not the original {self.name}: its SHA-256 is {found}, {self.sha256} expected",
                 "replace the file, or remove it and let evoprune fetch the data",
             )
-        return array
 
     def open(self, path: Path) -> Bytes:
         """The array in a raw file, mapped copy-on-write, so that all processes that read it share its pages.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from evoprune.recipes.cache import DataCache
 from evoprune.recipes.catalogue import CATALOGUE
 from evoprune.recipes.fetch import fetch_missing
 from evoprune.recipes.idx import Bytes
+from evoprune.recipes.records import IMAGE_SHAPE
 from evoprune.recipes.user_directory import open_user_file
+from evoprune.sources.augmentation import Augmentation
 from evoprune.sources.tensors import Preprocessing, TensorSource
 from evoprune.task import Task
 
@@ -26,9 +29,9 @@ class ImageData:
     """A data set as it is on disk: bytes, mapped copy-on-write where possible.
 
     Attributes:
-        train_images: [n, 1, h, w] uint8.
+        train_images: [n, c, h, w] uint8.
         train_labels: [n] int64.
-        test_images: [m, 1, h, w] uint8.
+        test_images: [m, c, h, w] uint8.
         test_labels: [m] int64.
         preprocessing: Normalisation for the network.
         class_names: In the order of the labels.
@@ -46,8 +49,8 @@ def load_images(name: str, *, directory: Path | None = None, notify: Listener = 
     """A data set by name, from the user's folder or else from the cache, which is filled first where needed.
 
     Args:
-        name: A key of `CATALOGUE`: `mnist` or `fashion-mnist`.
-        directory: The user's own copy, raw or gzipped IDX files; nothing else is tried when given.
+        name: A key of `CATALOGUE`: `mnist`, `fashion-mnist` or `cifar-10`.
+        directory: The user's own copy, raw or gzipped files; nothing else is tried when given.
         notify: Told about downloads.
 
     Raises:
@@ -62,31 +65,25 @@ def load_images(name: str, *, directory: Path | None = None, notify: Listener = 
         arrays = [file.open(cache.folder / file.name) for file in dataset.files]
     else:
         arrays = [open_user_file(Path(directory), file, cache) for file in dataset.files]
-    train_images, train_labels, test_images, test_labels = arrays
-    return ImageData(
-        _images(train_images),
-        _labels(train_labels),
-        _images(test_images),
-        _labels(test_labels),
-        dataset.preprocessing,
-        dataset.class_names,
-    )
+    tensors = _from_records(arrays) if dataset.files[0].layout == "records" else _from_idx(arrays)
+    return ImageData(*tensors, dataset.preprocessing, dataset.class_names)
 
 
-def image_task(data: ImageData, *, select_size: int, seed: int) -> Task:
+def image_task(data: ImageData, *, select_size: int, seed: int, augmentation: Augmentation | None = None) -> Task:
     """Train and select cut at random from the training images, test from the test images.
 
     Args:
         data: The images.
         select_size: Images to select by, at least 1 and fewer than there are training images.
         seed: Decides the split, and nothing else does.
+        augmentation: What training images go through.
 
     Raises:
         DataError: `select_size` is out of range.
     """
     train, select = split_rows(len(data.train_labels), select_size=select_size, seed=seed)
     return Task(
-        train=TensorSource(data.train_images, data.train_labels, data.preprocessing, train),
+        train=TensorSource(data.train_images, data.train_labels, data.preprocessing, train, augmentation),
         select=TensorSource(data.train_images, data.train_labels, data.preprocessing, select),
         test=TensorSource(data.test_images, data.test_labels, data.preprocessing),
         class_names=data.class_names,
@@ -103,6 +100,18 @@ def split_rows(rows: int, *, select_size: int, seed: int) -> tuple[Tensor, Tenso
         raise DataError(f"select_size is {select_size}, 1 to {rows - 1:,} accepted")
     shuffled = torch.from_numpy(np.random.default_rng(seed).permutation(rows))
     return shuffled[select_size:].clone(), shuffled[:select_size].clone()
+
+
+def _from_idx(arrays: Sequence[Bytes]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    train_images, train_labels, test_images, test_labels = arrays
+    return _images(train_images), _labels(train_labels), _images(test_images), _labels(test_labels)
+
+
+def _from_records(arrays: Sequence[Bytes]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    # The train images are one tensor in several files, so they are copied; the test images stay a view of theirs.
+    train, test = np.concatenate(arrays[:-1]), arrays[-1]
+    images = [torch.from_numpy(records[:, 1:]).unflatten(1, IMAGE_SHAPE) for records in (train, test)]
+    return images[0], _labels(train[:, 0]), images[1], _labels(test[:, 0])
 
 
 def _images(array: Bytes) -> Tensor:

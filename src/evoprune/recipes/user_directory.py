@@ -13,7 +13,7 @@ from evoprune.recipes.data_file import DataFile
 from evoprune.recipes.idx import Bytes
 
 # As downloaded, as torchvision lays them out, as npm and git copies do.
-SUBFOLDERS: Final = ("", "raw", "MNIST/raw", "FashionMNIST/raw", "data", "package/data")
+SUBFOLDERS: Final = ("", "raw", "MNIST/raw", "FashionMNIST/raw", "data", "package/data", "cifar-10-batches-bin")
 
 
 def open_user_file(directory: Path, file: DataFile, cache: DataCache) -> Bytes:

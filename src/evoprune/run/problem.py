@@ -63,19 +63,21 @@ class RecipeSource:
     """A recipe by name; travels as the name alone.
 
     A recipe is a function that returns model, `Task` and example inputs. It may take any of the keyword arguments `data_dir`,
-    `select_size`, `seed` and `notify`; it is given those that it names.
+    `select_size`, `seed`, `pretrained` and `notify`; it is given those that it names.
 
     Attributes:
         name: Built-in name, entry point or `package.module:function`.
         data_dir: The user's own copy of the data.
         select_size: Samples cut from train; the recipe's default when None.
         seed: The run's seed.
+        pretrained: Whether a recipe that has trained weights is to put them in; not when the run trains, or brings others.
     """
 
     name: str
     data_dir: Path | None
     select_size: int | None
     seed: int
+    pretrained: bool = True
 
     def load(self, notify: Listener = ignore) -> Problem:
         """Call the recipe.
@@ -90,7 +92,13 @@ class RecipeSource:
         for key in ("data_dir", "select_size"):
             if getattr(self, key) is not None and key not in accepted:
                 raise ConfigError(f"recipe {self.name!r} takes no {key}", "leave the setting out")
-        given = {"data_dir": self.data_dir, "select_size": self.select_size, "seed": self.seed, "notify": notify}
+        given = {
+            "data_dir": self.data_dir,
+            "select_size": self.select_size,
+            "seed": self.seed,
+            "pretrained": self.pretrained,
+            "notify": notify,
+        }
         made = recipe(**{key: value for key, value in given.items() if key in accepted and value is not None})
         if not (
             isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], nn.Module) and isinstance(made[1], Task)

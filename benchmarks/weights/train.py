@@ -1,0 +1,124 @@
+"""Train the weights that a recipe ships with, and write them with a card that says what they are.
+
+    python benchmarks/weights/train.py lenet5-mnist
+    python benchmarks/weights/train.py resnet20-cifar10 --set data.dir=FOLDER
+
+The settings are the recipe's own and those of `PRESETS`; `--set` changes them as it does for `evoprune run`. It learns from the
+train set alone, logs the accuracy on select after each epoch, and reads the test set once, at the end. Every fifth epoch the
+weights so far are kept beside the result, in `<recipe>.partial.safetensors`.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from evoprune.artifact import weight_bytes
+from evoprune.events import EpochEnded, Event
+from evoprune.recipes.shipped import FOLDER, label_order
+from evoprune.run.assemble import place, resolve_device
+from evoprune.run.baseline import train_baseline
+from evoprune.run.config import Config
+from evoprune.run.files import write_atomically, write_json
+from evoprune.run.finish import judge
+from evoprune.run.problem import Problem
+from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config
+from evoprune.run.settings import parse_overrides
+
+PRESETS = {
+    "lenet5-mnist": {"training": {"epochs": 30}},
+    "resnet20-cifar10": {"training": {"epochs": 40, "precision": "bfloat16"}},
+}
+ONE_THREAD = {"execution": {"training_threads": 1}}
+KEEP_EVERY = 5
+log = logging.getLogger("train")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    args = parse_arguments()
+    config = resolve_recipe_config(args.recipe, PRESETS[args.recipe], ONE_THREAD, parse_overrides(args.set))
+    problem, device = recipe_source(config).load(), resolve_device(config.execution.device)
+    place(problem.model, config, device)
+    path = args.out / f"{args.recipe}.safetensors"
+    keeper = EpochKeeper(problem.model, path.with_suffix(".partial.safetensors"))
+    started = time.perf_counter()
+    train_baseline(problem, config, device, keeper)
+    seconds = time.perf_counter() - started
+    problem.model.eval()
+    test_accuracy = judge(problem.model, problem.task.test, problem, config, device)
+    log.info("test %.4f after %.0f s", test_accuracy, seconds)
+    content = weight_bytes(problem.model)
+    write_atomically(path, content)
+    card = {
+        "test_accuracy": test_accuracy,
+        "select_accuracy": keeper.select_accuracy,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "command": shlex.join(["python", "benchmarks/weights/train.py", args.recipe]),
+        "seconds": round(seconds),
+    }
+    write_json(path.with_suffix(".json"), {"recipe": args.recipe, **card, **circumstances(problem, config, args.note)})
+    keeper.path.unlink(missing_ok=True)
+
+
+def circumstances(problem: Problem, config: Config, note: str) -> dict[str, object]:
+    """What else the card says: what the weights were learnt from, how, and where."""
+    task = problem.task
+    return {
+        "data": note,
+        "learnt_from": f"{len(task.train):,} training images; neither the select set nor the test set",
+        "select_size": len(task.select),
+        "label_order": label_order(task.train.labels),
+        "parameters": sum(parameter.numel() for parameter in problem.model.parameters()),
+        "training": config.training.model_dump(mode="json", include={*TRAINING}),
+        "seed": config.run.seed,
+        "threads": config.execution.training_threads,
+        "machine": f"{platform.machine()}, {config.execution.device}",
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+TRAINING = ("batch_size", "epochs", "optimizer", "lr", "weight_decay", "precision")
+
+
+class EpochKeeper:
+    """Logs each epoch, and now and then keeps the weights so far."""
+
+    def __init__(self, model: torch.nn.Module, path: Path) -> None:
+        self.path = path
+        self.select_accuracy: float | None = None
+        self._model = model
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, EpochEnded):
+            return
+        self.select_accuracy = event.select_accuracy
+        done = event.epoch + 1
+        log.info("epoch %d of %d: loss %.4f, select %s", done, event.epochs, event.loss, event.select_accuracy)
+        if done % KEEP_EVERY == 0:
+            write_atomically(self.path, weight_bytes(self._model))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", choices=sorted(PRESETS))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to change")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
+    parser.add_argument("--note", default="the original", help="which copy of the data it is, for the card")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
