@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,23 @@ def test_truncated_files_are_refused(tmp_path, model, plan, name, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises((UsageError, StoreCorruptedError), match=name.replace(".", r"\.")):
         read_masks(path, model)
+
+
+@pytest.mark.parametrize("name", ["m.npz", "m.pth"])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_damaged_archives_raise_nothing_but_errors_of_our_own(tmp_path, model, plan, name):
+    if name == "m.npz":
+        np.savez_compressed(tmp_path / name, **{key: mask.bools for key, mask in plan.masks.items()})
+    else:
+        torch.save(tensors(plan), tmp_path / name)
+    whole, generator = (tmp_path / name).read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for position in generator.integers(0, len(whole), 3):
+            damaged[position] ^= int(generator.integers(1, 256))
+        (tmp_path / name).write_bytes(damaged)
+        with contextlib.suppress(UsageError, StoreCorruptedError):
+            assert read_masks(tmp_path / name, model).fingerprint == plan.fingerprint
 
 
 @pytest.mark.parametrize(

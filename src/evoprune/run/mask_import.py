@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -31,8 +30,8 @@ def read_masks(path: Path, model: nn.Module) -> MaskPlan:
 
     Apart from evoprune's own files, a file holds one array or tensor per weight, in which whatever is not zero keeps its weight:
     0/1 or bool masks, or the weights of a sparse network. Its names are those of parameters (`conv1.weight`), of masks that
-    `torch.nn.utils.prune` makes (`conv1.weight_mask`), or of layers (`conv1`), each with or without `module.` in front; a `.npy` goes
-    by the name of the file. Where there are names of masks, they alone count. Biases and buffers are left out.
+    `torch.nn.utils.prune` makes (`conv1.weight_mask`), or of layers (`conv1`), each with or without `module.` in front. A `.npy`
+    goes by the name of the file. Where there are names of masks, they alone count. Biases and buffers are left out.
 
     Args:
         path: A directory of solutions, `.safetensors`, `.npz`, `.npy`, or `.pth` or `.pt`, which is read without running code.
@@ -87,7 +86,7 @@ def _read_numpy(path: Path) -> dict[str, Tensor]:
             # Mapped: a damaged header can't ask for more memory than the file is long.
             arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
         return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    except (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged archives fail in zipfile, zlib, tokenize and numpy, each in ways of its own
         raise DataError(f"can't read the masks in {path}: {error}", "save arrays of numbers or bools") from error
 
 
