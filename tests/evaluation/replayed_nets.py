@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from evoprune.space.calling import map_tensors
+
 
 class Residual(nn.Module):
     """Images [n, 3, 8, 8] -> logits [n, 4]: shortcut with weights, joins in place, a depthwise layer and two kinds of pooling."""
@@ -59,3 +61,13 @@ def randomised(model):
             for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
                 tensor.uniform_(0.5, 1.5)
     return model.eval()
+
+
+class OneBatch:
+    """The part of a `Source` that a replay reads: one batch of any inputs."""
+
+    def __init__(self, inputs):
+        self.inputs = inputs
+
+    def batches(self, batch_size, *, device, seed=None):
+        yield map_tensors(self.inputs, lambda tensor: tensor.to(device)), torch.zeros(2)

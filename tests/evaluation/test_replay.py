@@ -1,5 +1,6 @@
 """A layer's candidates replayed from kept activations, against the whole network."""
 
+import copy
 from dataclasses import dataclass
 
 import pytest
@@ -11,9 +12,11 @@ from evoprune.errors import InvalidPlanError, UnsupportedModelError
 from evoprune.evaluation.recordings import same_bits
 from evoprune.evaluation.replay import LayerReplay
 from evoprune.evaluation.whole import run_whole
+from evoprune.space.calling import call_model
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 from tests.evaluation.doubles import CPU, Points, network, points
-from tests.evaluation.replayed_nets import Residual, Words, images, randomised
+from tests.evaluation.replayed_nets import OneBatch, Residual, Words, images, randomised
+from tests.pruning.zoo.catalogue import MODELS, build
 
 
 def masked(model, names, *, keep=0.4, seed=0):
@@ -221,3 +224,19 @@ def test_layer_replay_notices_weights_that_changed():
         model[2].bias.zero_()
     with pytest.raises(UnsupportedModelError, match="have changed"):
         list(replay.outputs({}))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "autoencoder"])  # whose code is drawn at random
+def test_layer_replay_equals_masked_network_for_every_zoo_model(seeded_torch, name):
+    model, inputs = build(name)
+    names = weights(model)
+    for chosen in ([names[len(names) // 2]], names):
+        replay = LayerReplay(model, chosen, OneBatch(inputs), device=CPU, batch_size=2)
+        values = masked(model, chosen)
+        changed = copy.deepcopy(model)
+        for each, value in values.items():
+            changed.get_parameter(each).data.copy_(value)
+        with torch.no_grad():
+            expected = call_model(changed, inputs)
+        assert replay.reason is None
+        assert same_bits([outputs for outputs, _ in replay.outputs(values)], [expected])

@@ -104,9 +104,12 @@ class _Recorder(WatchingMode):
     def _record(self, func: Any, args: Any, kwargs: Any, operands: tuple[Any, Any], result: Any) -> None:
         if not isinstance(func, torch._ops.OpOverload):
             return self.refuse(f"{func} is not an ATen operation")
-        if _REFUSED & set(func.tags):
-            return self.refuse(f"{func} gives results, or sizes, that depend on data or on chance")
-        written = _written_operands(func, args, kwargs)
+        given = _given(func, args, kwargs)
+        if _DATA_DEPENDENT & set(func.tags):
+            return self.refuse(f"{func} gives results, or sizes, that depend on data")
+        if torch.Tag.nondeterministic_seeded in func.tags and not _drops_nothing(given):
+            return self.refuse(f"{func} gives results that depend on chance")
+        written = _written_operands(func, given)
         changed = frozenset(self._value(tensor).storage for tensor in written)
         if changed & self._untouchable:
             return self.refuse(f"{func} writes to an input or to a parameter, a buffer or an attribute of a module")
@@ -153,7 +156,7 @@ class _Recorder(WatchingMode):
         return value
 
 
-_REFUSED = {torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+_DATA_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
 def _held_by(model: nn.Module) -> list[Tensor]:
@@ -172,10 +175,20 @@ def _unfollowed(output: Any) -> type | None:
     return type(output)
 
 
-def _written_operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+def _given(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Every argument of a call by name, defaults included."""
     arguments = func._schema.arguments
-    given = dict(zip((argument.name for argument in arguments), args, strict=False)) | kwargs
-    marked = [one.name for one in arguments if one.alias_info is not None and one.alias_info.is_write]
+    defaults = {argument.name: argument.default_value for argument in arguments if argument.has_default_value()}
+    return defaults | dict(zip((argument.name for argument in arguments), args, strict=False)) | kwargs
+
+
+def _drops_nothing(given: Mapping[str, Any]) -> bool:
+    """Whether the one thing about an operation that is random, a dropout on the way, is off."""
+    return given.get("train") is False or any(given.get(name) == 0 for name in ("dropout_p", "dropout"))
+
+
+def _written_operands(func: Any, given: Mapping[str, Any]) -> list[Tensor]:
+    marked = [one.name for one in func._schema.arguments if one.alias_info is not None and one.alias_info.is_write]
     return [tensor for name in marked for tensor in tensors_in(given.get(name))]
 
 

@@ -40,9 +40,12 @@ class WholeNetwork:
 def run_whole(model: nn.Module, values: Mapping[str, Tensor], inputs: Any) -> Any:
     """The slow path: `model` in eval mode with `values` in place of some parameters, buffers unharmed by what it does."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    own = dict(model.named_parameters(remove_duplicate=False))
+    # As parameters: matmul takes another path, with other last bits, for tensors that require no gradient.
+    parameters = {name: nn.Parameter(value, requires_grad=own[name].requires_grad) for name, value in values.items()}
     arguments, keywords = _spread(inputs)
     with torch.no_grad(), eval_mode(model):
-        return torch.func.functional_call(model, buffers | dict(values), arguments, keywords)
+        return torch.func.functional_call(model, buffers | parameters, arguments, keywords)
 
 
 @contextmanager
