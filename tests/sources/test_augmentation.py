@@ -82,10 +82,9 @@ def test_passes_without_a_seed_and_without_augmentation_are_left_alone():
     assert not passed(plain)[0].equal(passed(augmented)[0])
 
 
-def test_augmented_batches_are_channels_last_and_normalised():
-    data = replace(
-        source(augmentation=Augmentation(0, flip=False)), preprocessing=Preprocessing((0.5,) * 3, (0.25,) * 3)
-    )
+@pytest.mark.parametrize("augmentation", [None, Augmentation(0, flip=False)])
+def test_batches_are_channels_last_and_normalised_augmented_or_not(augmentation):
+    data = replace(source(augmentation=augmentation), preprocessing=Preprocessing((0.5,) * 3, (0.25,) * 3))
     images, labels = next(data.batches(16, device=CPU, seed=1))
     assert images.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(images, (data.images[labels].float() / 255 - 0.5) / 0.25)

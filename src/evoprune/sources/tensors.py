@@ -78,6 +78,8 @@ class TensorSource:
             images = self.images[chosen].to(device)
             if self.augmentation is not None and drawn is not None:
                 images = self.augmentation.apply(images, drawn[start : start + batch_size].to(device))
+            if images.shape[1] > 1:
+                images = images.contiguous(memory_format=torch.channels_last)
             yield torch.addcmul(shift, images.float(), scale), self.labels[chosen].to(device)
 
     def batch_count(self, batch_size: int) -> int:
