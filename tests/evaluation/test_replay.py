@@ -240,3 +240,31 @@ def test_layer_replay_equals_masked_network_for_every_zoo_model(seeded_torch, na
             expected = call_model(changed, inputs)
         assert replay.reason is None
         assert same_bits([outputs for outputs, _ in replay.outputs(values)], [expected])
+
+
+@pytest.mark.parametrize("way", ["plain", "branch"])
+def test_layer_replay_takes_and_gives_the_same_in_inference_mode(seeded_torch, way):
+    model, source, names = Odd(way), points(9), ["first.weight"]
+    values = masked(model, names)
+    expected = slow(model, values, source, 5)
+    with torch.inference_mode():
+        inside = LayerReplay(model, names, source, device=CPU, batch_size=5)
+        made_inside = {name: value.clone() for name, value in values.items()}
+        assert same_bits([outputs for outputs, _ in inside.outputs(made_inside)], expected)
+    outside = LayerReplay(model, names, source, device=CPU, batch_size=5)
+    for replay in (inside, outside):
+        assert (replay.reason is None) is (way == "plain")
+        assert same_bits([outputs for outputs, _ in replay.outputs(made_inside)], expected)
+
+
+def test_layer_replay_passes_lack_of_memory_on(seeded_torch):
+    class Short(nn.Linear):
+        def forward(self, x):
+            if len(x) > 4:
+                raise torch.OutOfMemoryError("can't allocate memory")
+            return super().forward(x)
+
+    model = Short(5, 3).double()
+    with pytest.raises(torch.OutOfMemoryError):
+        LayerReplay(model, ["weight"], points(9), device=CPU, batch_size=5)
+    assert assert_exact(model, ["weight"], points(9), batch_size=4).reason is None
