@@ -64,11 +64,18 @@ def main() -> None:
         "test_accuracy": test_accuracy,
         "select_accuracy": keeper.select_accuracy,
         "sha256": hashlib.sha256(content).hexdigest(),
-        "command": shlex.join(["python", "benchmarks/weights/train.py", args.recipe]),
+        "command": command(args),
         "seconds": round(seconds),
     }
     write_json(path.with_suffix(".json"), {"recipe": args.recipe, **card, **circumstances(problem, config, args.note)})
     keeper.path.unlink(missing_ok=True)
+
+
+def command(args: argparse.Namespace) -> str:
+    """What to type to train the same, without the folders of this machine."""
+    settings = ["data.dir=FOLDER" if one.startswith("data.dir=") else one for one in args.set]
+    options = [part for setting in settings for part in ("--set", setting)]
+    return shlex.join(["python", "benchmarks/weights/train.py", args.recipe, *options, "--note", args.note])
 
 
 def circumstances(problem: Problem, config: Config, note: str) -> dict[str, object]:
@@ -83,7 +90,7 @@ def circumstances(problem: Problem, config: Config, note: str) -> dict[str, obje
         "training": config.training.model_dump(mode="json", include={*TRAINING}),
         "seed": config.run.seed,
         "threads": config.execution.training_threads,
-        "machine": f"{platform.machine()}, {config.execution.device}",
+        "machine": f"{platform.machine()}, {resolve_device(config.execution.device).type}",
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
     }
