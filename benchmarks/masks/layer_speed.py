@@ -5,7 +5,7 @@
 LeNet-5 on images cut from MNIST's training set, and CIFAR ResNet-20 on random images (their content makes no difference to the
 time). Everything runs on one thread; figures are medians of CPU milliseconds per candidate, over candidates with different random
 masks. Before anything is timed, the outputs of both ways are compared bit for bit. Writes `layer_speed.json` and prints the
-tables that the README shows. Takes about three minutes.
+tables that the README shows. Takes two to five minutes.
 """
 
 import argparse
@@ -48,6 +48,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {cpu_name()}",
         "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],
         "seed": SEED,
         "command": " ".join(["python", "benchmarks/masks/layer_speed.py", *sys.argv[1:]]),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
@@ -72,7 +73,7 @@ def networks(quick: bool) -> list:
     ]  # fmt: skip
     names = dict(resnet.named_modules())
     head = next(name for name, module in names.items() if isinstance(module, nn.Linear))
-    size = 100 if quick else 1000
+    size = 100 if quick else 500
     layers = [name for name in (*RESNET_LAYERS, head) if name in names]
     return [*found, (f"ResNet-20, {size:,} random images of 32 x 32", resnet, random_images(size), 100, layers)]
 
@@ -98,7 +99,7 @@ def network(
     values = [candidate(model, every, seed) for seed in range(3)]
     slow_ms = median_ms([lambda one=one: score_whole(model, one, source, batch_size) for one in values])
     choices = {f"{name}.weight": [f"{name}.weight"] for name in layers} | {"all weights": every}
-    at_once = 4 if slow_ms > 1000 else MANY
+    at_once = 4 if slow_ms > 300 else MANY
     rows = {title: layer(model, names, source, batch_size, rounds, at_once) for title, names in choices.items()}
     return {
         "title": title, "samples": len(source), "batch_size": batch_size, "at_once": at_once, "slow_ms": slow_ms, "layers": rows,

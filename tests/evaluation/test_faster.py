@@ -52,7 +52,7 @@ class Chain(nn.Module):
         (lambda y, x: torch.relu(y) + y, False),  # y is read again
         (lambda y, x: (torch.relu(y), y), False),  # y is returned
         (lambda y, x: torch.relu(y[0]) + y, False),  # the operand is a part of y
-        (lambda y, x: torch.relu(x) * y, False),  # x is not made for this candidate
+        (lambda y, x: torch.relu(x) * y, False),  # x is given
     ],
 )
 def test_substitutes_overwrite_only_what_nobody_reads_again(seeded_torch, then, in_place):

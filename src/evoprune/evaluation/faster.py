@@ -1,4 +1,4 @@
-"""Operations that give the same bits in less time, for the part of a network that runs once per candidate."""
+"""Operations that give the same bits in less time, in what a network repeats for every candidate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Substitutes:
 
     Args:
         tape: The whole pass, to see who reads what.
-        operations: Those that may be replaced, all of them run once per candidate.
+        operations: Those that may be replaced: a part of the pass that always runs as a whole.
     """
 
     def __init__(self, tape: Tape, operations: Sequence[Operation]) -> None:
@@ -71,6 +71,8 @@ class Substitutes:
         plain = min(kernel) > 1 and not any(padding) and all(step == 1 for step in dilation) and not ceil
         if not plain or operation.kwargs or self._reads[indices] or len(images.form[0]) != 4:
             return operation
+        if images.form[1][1] == 1 and max(kernel) > 2:
+            return operation  # torch is fast enough where channels come last
         steps = tuple(stride) or tuple(kernel)
         pair = tuple(kernel) * (2 // len(kernel)), steps * (2 // len(steps))
         return Operation(max_pool_by_slices, (images, *pair), {}, result)
@@ -79,7 +81,7 @@ class Substitutes:
 def max_pool_by_slices(images: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:
     """The maximum over windows as elementwise maxima of shifted slices: the selection is exact, in whatever order.
 
-    torch's kernel compares one element at a time, and takes 10 to 17 times as long on images of few channels.
+    torch's kernel compares one element at a time where channels come first, and takes 8 to 20 times as long.
 
     Args:
         images: [n, c, h, w].

@@ -34,11 +34,10 @@ class Program:
         self._late = [value for value in kept if value in constants]
         self._early = [value for value in _needed(parts[Level.INPUT], self._kept) if value in constants]
         self._constants = self._run_constants(parts[Level.CONSTANT])
-        plain = Substitutes(tape, parts[Level.CHOSEN] if substitutes else [])
-        self._prefix = _compile(
-            parts[Level.INPUT], [*tape.inputs, *self._early], tuple(self._kept), Substitutes(tape, [])
-        )
-        self._suffix = _compile(parts[Level.CHOSEN], [*tape.chosen, *self._late, *self._kept], tape.output, plain)
+        quick = {level: Substitutes(tape, parts[level] if substitutes else []) for level in (Level.INPUT, Level.CHOSEN)}
+        early, late = [*tape.inputs, *self._early], [*tape.chosen, *self._late, *self._kept]
+        self._prefix = _compile(parts[Level.INPUT], early, tuple(self._kept), quick[Level.INPUT])
+        self._suffix = _compile(parts[Level.CHOSEN], late, tape.output, quick[Level.CHOSEN])
         self._late_tensors = [self._constants[value] for value in self._late]
 
     def prepare(self, inputs: Any) -> tuple[Tensor, ...]:
