@@ -49,7 +49,7 @@ def test_faster_layers_are_converted_and_the_rest_says_why_not(model, monkeypatc
     assert {layer.name: (layer.converted, layer.reason) for layer in result.layers} == {
         "wide": (True, ""),
         "shared": (True, ""),
-        "dense": (False, "less than 80% zeros"),
+        "dense": (False, "less than 70% zeros"),
         "idle": (False, "the example inputs don't reach it"),
     }
     assert (result.layers[0].dense_ms, result.layers[0].sparse_ms) == (2.0, 1.0)
