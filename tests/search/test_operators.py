@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprune.genome import BitGenome
-from evoprune.search.operators import flip_bits, sample, uniform_crossover
+from evoprune.search.operators import flip_bits, prune_bits, sample, single_point_crossover, uniform_crossover
 from evoprune.testing.search_suite import Groups
 
 
@@ -72,3 +72,22 @@ def test_sample_is_repaired_when_the_range_leaves_nothing(sizes, seed):
     genome = sample(groups, (0.0, 0.0), np.random.default_rng(seed))
     assert groups.repair(genome) == genome
     assert genome.bits.sum() == len(sizes)
+
+
+def test_single_point_crossover_exchanges_everything_behind_one_position():
+    one, other = BitGenome.from_bits(np.ones(37, dtype=bool)), BitGenome.from_bits(np.zeros(37, dtype=bool))
+    points = set()
+    for seed in range(200):
+        left, right = single_point_crossover(one, other, np.random.default_rng(seed))
+        point = int(right.bits.argmax())
+        assert right.bits[point:].all() and not right.bits[:point].any()
+        assert np.array_equal(left.bits, ~right.bits)
+        points.add(point)
+    assert points == set(range(1, 37))
+
+
+def test_prune_bits_never_sets_a_bit_and_clears_at_the_rate_given():
+    genome = BitGenome.from_bits(np.random.default_rng(0).random(100_003) < 0.5)
+    pruned = prune_bits(genome, 0.1, np.random.default_rng(1))
+    assert not np.any(pruned.bits & ~genome.bits)
+    assert pruned.bits.sum() == pytest.approx(0.9 * genome.bits.sum(), rel=0.01)

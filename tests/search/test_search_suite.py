@@ -26,6 +26,11 @@ class TestNsga2(SearchSuite):
         return resolve("searches", "nsga2")
 
 
+class TestSteadyState(SearchSuite):
+    def factory(self):
+        return resolve("searches", "steady-state")
+
+
 class TestRandom(SearchSuite):
     learns = False
     diversity = 0.3

@@ -52,6 +52,9 @@ class SearchSettings:
         tournament_size: Individuals compared for each parent, at most `pop_size`.
         elitism: Best parents that outlive their generation, below `pop_size`.
         initial_keep: Lowest and highest share kept per group in the first generation.
+        crossover: `uniform` or `single-point`.
+        mutation: `flip`, or `prune`, which only ever turns a 1 into a 0.
+        initial: Genomes of the first generation, best first; the rest of it is drawn at random.
     """
 
     pop_size: int
@@ -60,6 +63,9 @@ class SearchSettings:
     tournament_size: int
     elitism: int
     initial_keep: tuple[float, float]
+    crossover: str = "uniform"
+    mutation: str = "flip"
+    initial: Sequence[BitGenome] = ()
 
 
 class Search(Protocol):

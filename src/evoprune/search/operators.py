@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
+from numpy.typing import NDArray
 
 from evoprune.genome import BitGenome
 from evoprune.search.base import Representation
@@ -35,12 +38,40 @@ def uniform_crossover(one: BitGenome, other: BitGenome, generator: np.random.Gen
     return BitGenome(one.packed ^ exchanged, one.length), BitGenome(other.packed ^ exchanged, one.length)
 
 
+def single_point_crossover(
+    one: BitGenome, other: BitGenome, generator: np.random.Generator
+) -> tuple[BitGenome, BitGenome]:
+    """Two complementary children that exchange everything behind one random position (Holland 1975)."""
+    point = int(generator.integers(1, one.length)) if one.length > 1 else 0
+    exchanged = one.packed ^ other.packed
+    exchanged[: point // 8] = 0
+    if point % 8:
+        exchanged[point // 8] &= np.uint8(0xFF >> (point % 8))
+    return BitGenome(one.packed ^ exchanged, one.length), BitGenome(other.packed ^ exchanged, one.length)
+
+
 def flip_bits(genome: BitGenome, rate: float, generator: np.random.Generator) -> BitGenome:
     """Flip every bit with probability `rate`, at a cost that grows with the flips and not with the genome."""
+    chosen = _random_bits(genome, rate, generator)
+    return genome if chosen is None else BitGenome(genome.packed ^ chosen, genome.length)
+
+
+def prune_bits(genome: BitGenome, rate: float, generator: np.random.Generator) -> BitGenome:
+    """Clear every bit with probability `rate`; what is cleared stays so."""
+    chosen = _random_bits(genome, rate, generator)
+    return genome if chosen is None else BitGenome(genome.packed & ~chosen, genome.length)
+
+
+def _random_bits(genome: BitGenome, rate: float, generator: np.random.Generator) -> NDArray[np.uint8] | None:
+    """Packed bits of which each is 1 with probability `rate`; None when all are 0."""
     count = generator.binomial(genome.length, rate)
     if count == 0:
-        return genome
+        return None
     positions = generator.choice(genome.length, size=count, replace=False, shuffle=False)
-    packed = genome.packed.copy()
-    np.bitwise_xor.at(packed, positions // 8, (128 >> (positions % 8)).astype(np.uint8))
-    return BitGenome(packed, genome.length)
+    chosen = np.zeros_like(genome.packed)
+    np.bitwise_or.at(chosen, positions // 8, (128 >> (positions % 8)).astype(np.uint8))
+    return chosen
+
+
+CROSSOVERS: Final = {"uniform": uniform_crossover, "single-point": single_point_crossover}
+MUTATIONS: Final = {"flip": flip_bits, "prune": prune_bits}

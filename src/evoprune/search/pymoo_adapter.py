@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.nsga2 import NSGA2, RankAndCrowding
+from pymoo.algorithms.soo.nonconvex.ga import FitnessSurvival
 from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
@@ -26,9 +27,11 @@ from pymoo.operators.selection.tournament import TournamentSelection
 
 from evoprune.genome import BitGenome
 from evoprune.search.base import Representation, Scored, SearchSettings
-from evoprune.search.operators import flip_bits, sample, uniform_crossover
+from evoprune.search.operators import CROSSOVERS, MUTATIONS, sample
 
 Objects = NDArray[np.object_]
+PairOperator = Callable[[BitGenome, BitGenome, np.random.Generator], tuple[BitGenome, BitGenome]]
+BitOperator = Callable[[BitGenome, float, np.random.Generator], BitGenome]
 SAMPLING_ATTEMPTS = 100
 
 
@@ -126,12 +129,13 @@ def fittest_of_tournament(pop: Population, tournaments: NDArray[np.int64], **_: 
 
 
 class _Sampling(Sampling):
-    def __init__(self, draw: Callable[[np.random.Generator], BitGenome]) -> None:
+    def __init__(self, initial: Sequence[BitGenome], draw: Callable[[np.random.Generator], BitGenome]) -> None:
         super().__init__()
+        self._initial = initial
         self._draw = draw
 
     def _do(self, problem: Problem, n_samples: int, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
-        found: dict[BitGenome, None] = {}
+        found: dict[BitGenome, None] = dict.fromkeys(self._initial[:n_samples])
         for _ in range(SAMPLING_ATTEMPTS * n_samples):
             if len(found) == n_samples:
                 break
@@ -139,24 +143,26 @@ class _Sampling(Sampling):
         return as_objects(list(found))
 
 
-class _UniformCrossover(Crossover):
-    def __init__(self, rate: float) -> None:
+class _PairCrossover(Crossover):
+    def __init__(self, cross: PairOperator, rate: float) -> None:
         super().__init__(n_parents=2, n_offsprings=2, prob=rate)
+        self._cross = cross
 
     def _do(self, problem: Problem, X: Objects, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
         children = np.empty_like(X)
         for mating in range(X.shape[1]):
-            children[:, mating, 0] = uniform_crossover(X[0, mating, 0], X[1, mating, 0], random_state)
+            children[:, mating, 0] = self._cross(X[0, mating, 0], X[1, mating, 0], random_state)
         return children
 
 
-class _BitFlip(Mutation):
-    def __init__(self, rate: float) -> None:
+class _BitMutation(Mutation):
+    def __init__(self, mutate: BitOperator, rate: float) -> None:
         super().__init__(prob=1.0)
+        self._mutate = mutate
         self._rate = rate
 
     def _do(self, problem: Problem, X: Objects, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
-        return as_objects([flip_bits(row[0], self._rate, random_state) for row in X])
+        return as_objects([self._mutate(row[0], self._rate, random_state) for row in X])
 
 
 class _Repair(Repair):
@@ -206,6 +212,20 @@ def genetic(representation: Representation, settings: SearchSettings, *, objecti
     return PymooSearch(algorithm, seen, costs_of=lambda one: (-one.fitness,), objectives=1, seed=seed)
 
 
+def steady_state(
+    representation: Representation, settings: SearchSettings, *, objectives: int, seed: int
+) -> PymooSearch:
+    """A genetic algorithm that breeds one child at a time, which takes the place of the least fit (Whitley 1989, GENITOR)."""
+    del objectives
+    seen: set[str] = set()
+    algorithm = GeneticAlgorithm(
+        selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=settings.tournament_size),
+        survival=FitnessSurvival(),
+        **{**_variation(representation, settings, seen), "n_offsprings": 1},
+    )
+    return PymooSearch(algorithm, seen, costs_of=lambda one: (-one.fitness,), objectives=1, seed=seed)
+
+
 def nsga2(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> PymooSearch:
     """NSGA-II on all costs, a front in one run; its tournaments are binary (Deb et al. 2002)."""
     seen: set[str] = set()
@@ -217,9 +237,12 @@ def _variation(representation: Representation, settings: SearchSettings, seen: s
     return {
         "pop_size": settings.pop_size,
         "n_offsprings": settings.pop_size,
-        "sampling": _Sampling(lambda generator: sample(representation, settings.initial_keep, generator)),
-        "crossover": _UniformCrossover(settings.crossover_rate),
-        "mutation": _BitFlip(settings.mutation_rate),
+        "sampling": _Sampling(
+            [representation.repair(genome) for genome in settings.initial],
+            lambda generator: sample(representation, settings.initial_keep, generator),
+        ),
+        "crossover": _PairCrossover(CROSSOVERS[settings.crossover], settings.crossover_rate),
+        "mutation": _BitMutation(MUTATIONS[settings.mutation], settings.mutation_rate),
         "repair": _Repair(representation.repair),
         "eliminate_duplicates": _NeverAgain(seen),
     }
