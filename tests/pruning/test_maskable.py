@@ -25,6 +25,8 @@ class Mixed(nn.Module):
         self.head.weight = self.embed.weight
         self.table = nn.Parameter(torch.zeros(2, 2, dtype=torch.long), requires_grad=False)
         self.scale = nn.Parameter(torch.ones(2, 6))
+        self.positions = nn.Parameter(torch.ones(1, 4, 4))
+        self.layer_scale = nn.Parameter(torch.ones(4, 1, 1))
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,8 @@ def maskable_weights(
 ) -> tuple[MaskableWeight, ...]:
     """The weights of `model` that masks may prune, in the order of its parameters, a shared one once, under its first name.
 
-    These are the parameters of two or more dimensions, whatever the module: convolutions, linear layers, attention, recurrent
-    layers, embeddings and a user's own. Biases are not.
+    These are the parameters of two or more dimensions of convolutions, linear layers, attention, recurrent layers and embeddings,
+    and of a user's own modules where they have more than one output and input. Biases are not.
 
     Args:
         model: Any module.
@@ -88,7 +88,11 @@ def _all_weights(model: nn.Module, include_norm_scales: bool) -> Iterator[Maskab
         if is_lazy(parameter):
             raise UsageError(f"{name} has no shape yet", "run the model once, so that its lazy layers know their sizes")
         kind = _kind_of(modules.get(path, model))
-        wanted = include_norm_scales and own_name == "weight" if kind == "norm" else parameter.dim() >= 2
+        if kind == "norm":
+            wanted = include_norm_scales and own_name == "weight"
+        else:
+            # What is [1, tokens, width] or [channels, 1, 1] in a user's module is added or scales: no matrix.
+            wanted = parameter.dim() >= 2 and (kind != "other" or min(parameter.shape[:2]) > 1)
         if wanted and not own_name.startswith("bias") and (parameter.is_floating_point() or parameter.is_complex()):
             transposed = isinstance(modules.get(path), _ConvTransposeNd)
             yield MaskableWeight(name, path or name, tuple(parameter.shape), kind, int(transposed))
