@@ -115,6 +115,7 @@ class GenerationEnded(Event):
     best_macs: float | None
     hypervolume: float | None = None
     diversity: float | None = None
+    best_sparsity: float | None = None
 
 
 @dataclass(frozen=True)

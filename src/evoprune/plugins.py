@@ -42,6 +42,11 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
     "encodings": {
         "channel-bits": "evoprune.space.channel_bits:ChannelBits",
     },
+    "mask_encodings": {
+        "weight-bits": "evoprune.pruning.encodings.weight_bits:WeightBits",
+        "keep-ratios": "evoprune.pruning.encodings.keep_ratios:KeepRatios",
+        "threshold-exceptions": "evoprune.pruning.encodings.threshold_exceptions:ThresholdExceptions",
+    },
     "searches": {
         "genetic": "evoprune.search.pymoo_adapter:genetic",
         "steady-state": "evoprune.search.pymoo_adapter:steady_state",
@@ -64,7 +69,7 @@ def resolve(kind: str, name: str) -> Any:
     """The object that `name` stands for.
 
     Args:
-        kind: `recipes`, `objectives`, `criteria`, `encodings`, `searches` or `executors`.
+        kind: `recipes`, `objectives`, `criteria`, `encodings`, `mask_encodings`, `searches` or `executors`.
         name: A built-in name, the name of an entry point in the group `evoprune.<kind>`, or `package.module:attribute`.
 
     Raises:

@@ -71,8 +71,8 @@ def test_make_config_shows_the_value_given_and_what_the_setting_is():
     assert "probability that a bit flips" in message
 
 
-def test_make_config_refuses_weights_that_are_both_zero():
-    assert "w_acc and w_macs can't both be 0" in problems("fitness.w_acc=0", "fitness.w_macs=0")
+def test_make_config_refuses_weights_that_are_all_zero():
+    assert "the weights can't all be 0" in problems("fitness.w_acc=0", "fitness.w_macs=0")
     assert make_config(parse_overrides(["fitness.w_acc=0"])).fitness.w_macs > 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console as RichConsole
@@ -83,6 +84,8 @@ class Console:
                 done, total = event.epoch * event.batches + event.batch, event.epochs * event.batches
                 self._show(TITLES[event.stage], done, total, f"loss {event.loss:.3f}")
             case GenerationStarted():
+                if event.generation == 0:  # of a search of its own
+                    self._best = None
                 done, total = event.generation * event.candidates, event.generations * event.candidates
                 self._show("search", done, total, self._best_note())
                 title = f"generation {event.generation + 1} of {event.generations}"
@@ -116,7 +119,7 @@ class Console:
         values = event.evaluation.objectives
         note = event.evaluation.status.value
         if event.fitness is not None and "accuracy" in values:
-            note = f"accuracy {values['accuracy']:.4f}, {values['macs']:,.0f} MACs"
+            note = f"accuracy {values['accuracy']:.4f}, {_price(values)}"
             if self._best is None or event.fitness > self._best[0]:
                 self._best = (event.fitness, note)
         self._advance("search", self._best_note())
@@ -150,3 +153,8 @@ class Console:
         for bar in self._bars.values():
             self._progress.remove_task(bar)
         self._bars.clear()
+
+
+def _price(values: Mapping[str, float]) -> str:
+    """What a candidate's accuracy is had for."""
+    return f"{values['macs']:,.0f} MACs" if "macs" in values else f"{100 * values['sparsity']:.2f} % sparsity"

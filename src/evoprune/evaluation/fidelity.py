@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.recalibrate import recalibrate_batch_norm
@@ -30,9 +31,18 @@ class Fidelity:
 
 
 def recover(
-    model: nn.Module, task: Task, fidelity: Fidelity, *, seeds: SeedTree, device: torch.device, micro_batch: MicroBatch
+    model: nn.Module,
+    task: Task,
+    fidelity: Fidelity,
+    *,
+    seeds: SeedTree,
+    device: torch.device,
+    micro_batch: MicroBatch,
+    masks: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Let a freshly pruned network find its feet again, in place, as much as the rung pays for.
+
+    `masks`, bool tensors by parameter name, say which weights stay zero meanwhile.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -56,4 +66,5 @@ def recover(
         seeds=seeds.child("finetune"),
         device=device,
         micro_batch=micro_batch,
+        masks=masks,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from evoprune.genome import BitGenome
 from evoprune.results import Cost, Evaluation
@@ -12,20 +12,51 @@ from evoprune.results import Cost, Evaluation
 
 @dataclass(frozen=True)
 class Job:
-    """A candidate to evaluate; `index` counts the run's evaluations from 0."""
+    """A candidate to evaluate.
+
+    Attributes:
+        index: Counts the run's evaluations from 0.
+        genome: What to evaluate.
+        rung: Which fidelity to pay for.
+        stage: What the genome is about, in runs of several searches; picklable.
+    """
 
     index: int
     genome: BitGenome
     rung: int
+    stage: Any = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A job with its evaluation and what that took."""
+    """A job with its evaluation and what that took.
+
+    Attributes:
+        job: As submitted.
+        evaluation: The score; of the genome that was found where the job was to search from its own.
+        cost: What it took.
+        found: What a job that is a whole search has found; None for others.
+    """
 
     job: Job
     evaluation: Evaluation
     cost: Cost
+    found: Found | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search that ran as one job.
+
+    Attributes:
+        genome: The best one.
+        fitness: Its fitness.
+        history: One mapping per generation, with `generation`, `fitness` and the measures of the best so far.
+    """
+
+    genome: BitGenome
+    fitness: float
+    history: tuple[Mapping[str, float], ...]
 
 
 JobFunction = Callable[[Job], Outcome]

@@ -23,3 +23,23 @@ class WeightedFitness:
     def __call__(self, values: Mapping[str, float]) -> float:
         """Fitness of a candidate with these `accuracy` and `macs`."""
         return self.w_acc * values["accuracy"] + self.w_macs * (1 - values["macs"] / self.baseline_macs)
+
+
+@dataclass(frozen=True)
+class MaskFitness:
+    """`w_acc * accuracy + w_sparsity * sparsity - w_loss * loss`, higher is better.
+
+    Attributes:
+        w_acc: Weight of the metric on the select set, at least 0.
+        w_sparsity: Weight of the fraction of zeros, at least 0.
+        w_loss: Weight of the loss on the select set, at least 0; not all three 0.
+    """
+
+    w_acc: float
+    w_sparsity: float
+    w_loss: float
+
+    def __call__(self, values: Mapping[str, float]) -> float:
+        """Fitness of a candidate with these `accuracy`, `sparsity` and `loss`."""
+        gain = self.w_acc * values["accuracy"] + self.w_sparsity * values["sparsity"]
+        return gain - self.w_loss * values["loss"]

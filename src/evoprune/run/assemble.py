@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ from evoprune.evaluation.training import Schedule
 from evoprune.evaluation.workbench import Workbench
 from evoprune.events import Listener
 from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outcome
+from evoprune.genome import BitGenome
 from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import Constraint
 from evoprune.plugins import resolve
 from evoprune.run.config import Config, TrainingConfig
+from evoprune.run.mask_measures import check_measures
+from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import ProblemSource
-from evoprune.search.base import Search, SearchFactory, SearchSettings
+from evoprune.search.base import Representation, Search, SearchFactory, SearchSettings
 from evoprune.seeding import SeedTree
 from evoprune.sources.base import Source
 from evoprune.space.base import Encoding
@@ -60,14 +63,21 @@ def check_names(config: Config) -> None:
     Raises:
         UsageError: A name is unknown, or what it stands for is not installed.
     """
-    named = [("encodings", config.search.encoding), ("searches", config.search.algorithm)]
+    masks = is_mask_run(config)
+    named = [
+        ("mask_encodings" if masks else "encodings", config.search.encoding),
+        ("searches", config.search.algorithm),
+    ]
     if config.recipe is not None:
         named.append(("recipes", config.recipe))
     if config.execution.executor != "auto":
         named.append(("executors", config.execution.executor))
     for kind, name in named:
         resolve(kind, name)
-    build_objectives(config)
+    if masks:
+        check_measures(config)
+    else:
+        build_objectives(config)
     resolve_device(config.execution.device)
 
 
@@ -97,6 +107,17 @@ def to_device(inputs: Any, device: torch.device) -> Any:
     if isinstance(inputs, (tuple, list)):
         return type(inputs)(to_device(value, device) for value in inputs)
     return inputs
+
+
+def retraining_schedule(training: TrainingConfig, source: Source, *, epochs: float) -> Schedule:
+    """A schedule of so many epochs of retraining over `source`."""
+    schedule = training_schedule(training, source, epochs=epochs, lr=training.retrain_lr)
+    decay = training.retrain_weight_decay
+    return replace(
+        schedule,
+        optimizer=training.retrain_optimizer or training.optimizer,
+        weight_decay=training.weight_decay if decay is None else decay,
+    )
 
 
 def training_schedule(training: TrainingConfig, source: Source, *, epochs: float, lr: float) -> Schedule:
@@ -155,8 +176,10 @@ def _objectives_as_configured(config: Config) -> dict[str, Objective]:
     return found
 
 
-def build_search(config: Config, encoding: Encoding, seeds: SeedTree) -> Search:
-    """The search by name, ready for its first `ask`."""
+def build_search(
+    config: Config, encoding: Representation, seeds: SeedTree, initial: Sequence[BitGenome] = ()
+) -> Search:
+    """The search by name, ready for its first `ask`; `initial` genomes are part of its first generation."""
     factory: SearchFactory = resolve("searches", config.search.algorithm)
     ga = config.ga
     settings = SearchSettings(
@@ -166,6 +189,9 @@ def build_search(config: Config, encoding: Encoding, seeds: SeedTree) -> Search:
         tournament_size=ga.tournament_size,
         elitism=ga.elitism,
         initial_keep=ga.initial_keep,
+        crossover=ga.crossover,
+        mutation=ga.mutation,
+        initial=initial,
     )
     # numpy's and pymoo's seeds have 32 bits.
     seed = seeds.child("search").seed % 2**32

@@ -8,25 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
+from evoprune.run.config_section import NonNegative, Positive, PositiveInt, Section, Share
+from evoprune.run.mask_config import MasksConfig
+from evoprune.run.presets import preset_of
 from evoprune.run.settings import merge
-
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """How networks learn: the baseline, each candidate, the final model."""
 
     batch_size: PositiveInt = Field(128, description="samples per optimisation step")
@@ -52,9 +46,15 @@ class TrainingConfig(_Section):
         5, description="epochs the best network is retrained on train and select together"
     )
     retrain_lr: Positive = Field(2e-3, description="peak learning rate of retraining")
+    retrain_optimizer: Literal["adamw", "sgd"] | None = Field(
+        None, description="optimiser of retraining; optimizer when null"
+    )
+    retrain_weight_decay: NonNegative | None = Field(
+        None, description="weight decay of retraining; weight_decay when null"
+    )
 
 
-class GeneticConfig(_Section):
+class GeneticConfig(Section):
     """The population and how it changes."""
 
     pop_size: Annotated[int, Field(ge=2)] = Field(16, description="individuals per generation")
@@ -64,6 +64,8 @@ class GeneticConfig(_Section):
     tournament_size: PositiveInt = Field(2, description="individuals compared for each parent")
     elitism: Annotated[int, Field(ge=0)] = Field(2, description="best individuals that outlive their generation")
     initial_keep: tuple[Share, Share] = Field((0.2, 0.9), description="range of the share kept per layer at the start")
+    crossover: Literal["uniform", "single-point"] = Field("uniform", description="how two parents exchange bits")
+    mutation: Literal["flip", "prune"] = Field("flip", description="prune only ever turns bits off")
 
     @model_validator(mode="after")
     def _consistent(self) -> GeneticConfig:
@@ -76,24 +78,36 @@ class GeneticConfig(_Section):
         return self
 
 
-class FitnessConfig(_Section):
-    """Fitness = w_acc * accuracy on select + w_macs * fraction of MACs saved."""
+class FitnessConfig(Section):
+    """Fitness = w_acc * accuracy on select + w_macs * fraction of MACs saved + w_sparsity * sparsity - w_loss * loss."""
 
     w_acc: NonNegative = Field(1.0, description="weight of accuracy")
-    w_macs: NonNegative = Field(0.1, description="weight of the fraction of MACs saved")
+    w_macs: NonNegative = Field(0.1, description="weight of the fraction of MACs saved; of channels alone")
+    w_sparsity: NonNegative = Field(0.0, description="weight of sparsity; of weight masks alone")
+    w_loss: NonNegative = Field(0.0, description="weight of the loss on select; of weight masks alone")
 
     @model_validator(mode="after")
-    def _not_both_zero(self) -> FitnessConfig:
-        if self.w_acc == 0 and self.w_macs == 0:
-            raise ValueError("w_acc and w_macs can't both be 0: nothing would be selected for")
+    def _not_all_zero(self) -> FitnessConfig:
+        if self.w_acc == self.w_macs == self.w_sparsity == self.w_loss == 0:
+            raise ValueError("the weights can't all be 0: nothing would be selected for")
         return self
 
 
-class SearchConfig(_Section):
+class SearchConfig(Section):
     """What is searched, and how."""
 
-    algorithm: str = Field("genetic", description="genetic, nsga2, random, or package.module:function")
-    encoding: str = Field("channel-bits", description="what a genome means: channel-bits")
+    algorithm: str = Field("genetic", description="genetic, steady-state, nsga2, random, or package.module:function")
+    encoding: str = Field(
+        "channel-bits",
+        description="what a genome means: channel-bits for channels; weight-bits, keep-ratios or threshold-exceptions "
+        "for single weights",
+    )
+    preset: Literal["reference"] | None = Field(
+        None, description="reference: weight masks as random masks that evolve by pruning alone, one child at a time"
+    )
+    seeding: Literal["criteria", "none"] = Field(
+        "criteria", description="none: weight masks evolve from random ones, without any rule about what matters"
+    )
     objectives: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         ("accuracy", "macs"), description="what is measured; nsga2 searches their front"
     )
@@ -118,7 +132,7 @@ class SearchConfig(_Section):
         return constraints
 
 
-class FidelityConfig(_Section):
+class FidelityConfig(Section):
     """How much work a score costs, apart from fine-tuning."""
 
     recalibrate_batches: Annotated[int, Field(ge=0)] = Field(
@@ -127,7 +141,7 @@ class FidelityConfig(_Section):
     select_samples: PositiveInt | None = Field(None, description="samples of the select set to score on; all when null")
 
 
-class ExecutionConfig(_Section):
+class ExecutionConfig(Section):
     """Where candidates are evaluated. Only the numbers of threads and the device can change a result."""
 
     executor: str = Field("auto", description="in-process, process-pool, or auto: in-process for one worker")
@@ -147,7 +161,7 @@ class ExecutionConfig(_Section):
         return device
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where the data comes from; recipes take what they understand."""
 
     dir: Path | None = Field(None, description="a directory with your own copy of the data set")
@@ -165,7 +179,7 @@ class DataConfig(_Section):
         return None if path is None else path.expanduser().absolute()
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Seed, place and budget of the run."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="the one seed everything random grows from")
@@ -193,7 +207,7 @@ class RunConfig(_Section):
         return value
 
 
-class Config(_Section):
+class Config(Section):
     """A run, completely described."""
 
     recipe: str | None = Field(None, description="built-in recipe or package.module:function")
@@ -201,6 +215,7 @@ class Config(_Section):
     ga: GeneticConfig = GeneticConfig()
     fitness: FitnessConfig = FitnessConfig()
     search: SearchConfig = SearchConfig()
+    masks: MasksConfig = MasksConfig()
     fidelity: FidelityConfig = FidelityConfig()
     execution: ExecutionConfig = ExecutionConfig()
     data: DataConfig = DataConfig()
@@ -227,6 +242,7 @@ def make_config(*layers: Mapping[str, Any]) -> Config:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = merge(merged, layer)
+    merged = merge(preset_of(merged), merged)
     try:
         return Config.model_validate(merged)
     except ValidationError as error:

@@ -26,6 +26,7 @@ class EpochReporter:
         config: Config,
         device: torch.device,
         notify: Listener,
+        epochs: float | None = None,
     ) -> None:
         self._stage = stage
         self._model = model
@@ -35,7 +36,8 @@ class EpochReporter:
         self._notify = notify
         training = config.training
         self._steps = training_schedule(training, source, epochs=1, lr=training.lr).steps
-        epochs = training.epochs if stage == "baseline" else training.retrain_epochs
+        if epochs is None:
+            epochs = training.epochs if stage == "baseline" else training.retrain_epochs
         self._total = round(epochs * self._steps)
         self._losses = 0.0
         self._counted = 0

@@ -70,10 +70,10 @@ def describe(event: Event) -> str | None:  # noqa: PLR0911 - one line per kind o
         case EpochEnded():
             judged = "" if event.select_accuracy is None else f", select accuracy {event.select_accuracy:.4f}"
             return f"{event.stage} epoch {event.epoch + 1}/{event.epochs}: loss {event.loss:.4f}{judged}"
-        case GenerationEnded() if event.best_fitness is not None and event.best_macs is not None:
+        case GenerationEnded() if event.best_fitness is not None:
             return (
                 f"generation {event.generation}: best fitness {event.best_fitness:.4f}, mean {event.mean_fitness:.4f}, "
-                f"best candidate {event.best_accuracy:.4f} accuracy at {event.best_macs:,.0f} MACs"
+                f"best candidate {event.best_accuracy:.4f} accuracy at {_price(event)}"
             )
         case BatchHalved():
             return f"{event.stage}: out of memory, going on with {event.micro_batch} samples per pass"
@@ -85,3 +85,9 @@ def describe(event: Event) -> str | None:  # noqa: PLR0911 - one line per kind o
             return f"done in {event.wall_s:.0f} s, everything is in {event.directory}"
         case _:
             return None
+
+
+def _price(event: GenerationEnded) -> str:
+    if event.best_macs is not None:
+        return f"{event.best_macs:,.0f} MACs"
+    return f"{100 * (event.best_sparsity or 0.0):.2f} % sparsity"

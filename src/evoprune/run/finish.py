@@ -18,7 +18,7 @@ from evoprune.objectives.latency import measure_latency_ms
 from evoprune.plan import PruningPlan
 from evoprune.pruning.structured import prune
 from evoprune.results import ModelReport
-from evoprune.run.assemble import SCORING_BATCH, training_schedule
+from evoprune.run.assemble import SCORING_BATCH, retraining_schedule
 from evoprune.run.config import Config
 from evoprune.run.epoch_reporter import EpochReporter
 from evoprune.run.problem import Problem
@@ -34,7 +34,7 @@ def retrain(
     training, task = config.training, problem.task
     model = prune(problem.model, plan)
     both = task.train.joined(task.select)
-    schedule = training_schedule(training, both, epochs=training.retrain_epochs, lr=training.retrain_lr)
+    schedule = retraining_schedule(training, both, epochs=training.retrain_epochs)
     with torch_threads(config.execution.training_threads):
         train(
             model,

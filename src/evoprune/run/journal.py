@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from evoprune.errors import StoreCorruptedError
 from evoprune.genome import BitGenome
 from evoprune.results import Evaluation, Status
 
+TAGS: Final = ("step", "encoding", "layer", "history")
 MAX_INLINE_BYTES: Final = 64 * 1024
 
 
@@ -30,6 +31,7 @@ class JournalEntry:
         genome: The genome, when it is small enough to stand in the line.
         evaluation: Its score.
         fitness: The one number bred by, where the search has one.
+        tags: JSON values under the names of `TAGS`: which search of a run of several the entry belongs to.
     """
 
     index: int
@@ -37,6 +39,7 @@ class JournalEntry:
     genome: BitGenome | None
     evaluation: Evaluation
     fitness: float | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
 
     def to_line(self) -> str:
         """The entry as a line of JSON, without the line break."""
@@ -58,6 +61,7 @@ class JournalEntry:
         if self.genome is not None and self.genome.packed.nbytes <= MAX_INLINE_BYTES:
             document["length"] = self.genome.length
             document["bits"] = base64.b64encode(self.genome.packed.tobytes()).decode()
+        document |= self.tags
         return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -86,6 +90,7 @@ class JournalEntry:
                 genome=_genome(document),
                 evaluation=evaluation,
                 fitness=fitness,
+                tags={name: document[name] for name in TAGS if name in document},
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -118,6 +123,17 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class MemoryJournal:
+    """Entries of a search that runs as one job: nothing is written."""
+
+    def __init__(self) -> None:
+        self.entries: list[JournalEntry] = []
+
+    def append(self, entry: JournalEntry) -> None:
+        """Keep the entry."""
+        self.entries.append(entry)
 
 
 def read_journal(path: Path) -> list[JournalEntry]:

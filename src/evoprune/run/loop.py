@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,12 +14,55 @@ from evoprune.events import CandidateEvaluated, GenerationEnded, GenerationStart
 from evoprune.execution.base import Executor, Job
 from evoprune.genome import BitGenome
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.journal import Journal, JournalEntry
+from evoprune.run.journal import JournalEntry
 from evoprune.search.base import Scored, Search
 from evoprune.search.diversity import mean_hamming_distance
 
 # More than any sum of violated bounds, finite because pymoo's comparisons are not made for infinities.
 FAILED_VIOLATION = 1e9
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a search stands in a run of several.
+
+    Attributes:
+        first: Index of its first evaluation.
+        stage: What its genomes are about, for the jobs.
+        tags: JSON values that its journal lines carry besides.
+    """
+
+    first: int = 0
+    stage: Any = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Best:
+    """A candidate with its genome, which a journal keeps only when it is small."""
+
+    genome: BitGenome
+    entry: JournalEntry
+
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """What a search came to: evaluations, and the best of them; None when none could be scored."""
+
+    evaluations: int
+    best: Best | None
+
+
+class EvaluationLog(Protocol):
+    """Where entries are kept: a `Journal`, or a list in memory for a search that is one job."""
+
+    @property
+    def entries(self) -> Sequence[JournalEntry]:
+        """What is there, from index 0."""
+
+    def append(self, entry: JournalEntry) -> None:
+        """Keep one more."""
+
 
 CostsOf = Callable[[Evaluation], tuple[float, ...]]
 FitnessOf = Callable[[Evaluation], float]
@@ -25,7 +71,7 @@ FitnessOf = Callable[[Evaluation], float]
 def run_search(
     search: Search,
     executor: Executor,
-    journal: Journal,
+    journal: EvaluationLog,
     *,
     generations: int,
     fitness_of: FitnessOf,
@@ -33,7 +79,9 @@ def run_search(
     objectives: int,
     may_go_on: Callable[[int], bool],
     notify: Listener,
-) -> None:
+    place: Place = Place(),
+    enough: Callable[[JournalEntry], bool] = lambda _: False,
+) -> SearchEnd:
     """Drive `search` through its generations, answering from the journal what it holds already.
 
     Args:
@@ -46,38 +94,62 @@ def run_search(
         objectives: How many costs there are.
         may_go_on: Called with a generation's number before it begins.
         notify: Told of every candidate and generation.
+        place: Where in the journal the search begins, and what its lines say besides.
+        enough: Asked with the best entry so far after each generation; True ends the search.
+
+    Returns:
+        How many evaluations it took, and the best candidate.
 
     Raises:
         ReplayMismatchError: The journal holds other genomes than the search asks for.
         RunError: Not one candidate of a generation could be evaluated.
     """
-    asked = 0
+    asked, best = 0, None
     for generation in range(generations):
         if not may_go_on(generation):
-            return
+            break
         genomes = search.ask()
         if not genomes:
-            return
+            break
         notify(GenerationStarted(generation, generations, len(genomes)))
-        entries = list(_evaluated(genomes, asked, generation, executor, journal, fitness_of, notify))
+        at = replace(place, first=place.first + asked)
+        entries = list(_evaluated(genomes, at, generation, executor, journal, fitness_of, notify))
         asked += len(genomes)
         _stop_if_all_failed(entries, generation)
+        best = _best_of(best, zip(genomes, entries, strict=True))
         search.tell(
             [_scored(genome, entry, costs_of, objectives) for genome, entry in zip(genomes, entries, strict=True)]
         )
         notify(_summary(generation, entries, search))
+        if best is not None and enough(best.entry):
+            break
+    return SearchEnd(asked, best)
+
+
+def _best_of(best: Best | None, scored: Iterable[tuple[BitGenome, JournalEntry]]) -> Best | None:
+    """The better of the best so far and new entries; the earlier one of equals."""
+    for genome, entry in scored:
+        if entry.fitness is not None and (best is None or _merit(entry) > _merit(best.entry)):
+            best = Best(genome, entry)
+    return best
+
+
+def _merit(entry: JournalEntry) -> tuple[float, float]:
+    """What keeps the constraints comes first, then what breaks them least, then the fitter."""
+    return -entry.evaluation.violation, -math.inf if entry.fitness is None else entry.fitness
 
 
 def _evaluated(
     genomes: Sequence[BitGenome],
-    first: int,
+    place: Place,
     generation: int,
     executor: Executor,
-    journal: Journal,
+    journal: EvaluationLog,
     fitness_of: FitnessOf,
     notify: Listener,
 ) -> Iterator[JournalEntry]:
     """Entries for `genomes`, in order: replayed as far as the journal goes, then evaluated."""
+    first = place.first
     known = journal.entries[first : first + len(genomes)]
     for genome, entry in zip(genomes, known, strict=False):
         if entry.evaluation.genome != genome.digest:
@@ -88,12 +160,16 @@ def _evaluated(
             )
         notify(CandidateEvaluated(entry.index, generation, entry.evaluation, entry.fitness, None, replayed=True))
         yield entry
-    jobs = [Job(first + position, genome, rung=0) for position, genome in enumerate(genomes) if position >= len(known)]
+    jobs = [
+        Job(first + position, genome, rung=0, stage=place.stage)
+        for position, genome in enumerate(genomes)
+        if position >= len(known)
+    ]
     for job in jobs:
         executor.submit(job)
     for evaluation, cost, job in _in_order(jobs, executor):
         fitness = None if evaluation.status is Status.FAILED else _fitness(fitness_of, evaluation)
-        entry = JournalEntry(job.index, generation, job.genome, evaluation, fitness)
+        entry = JournalEntry(job.index, generation, job.genome, evaluation, fitness, place.tags)
         journal.append(entry)
         notify(CandidateEvaluated(job.index, generation, evaluation, fitness, cost, replayed=False))
         yield entry
@@ -136,7 +212,7 @@ def _stop_if_all_failed(entries: Sequence[JournalEntry], generation: int) -> Non
 def _summary(generation: int, entries: Sequence[JournalEntry], search: Search) -> GenerationEnded:
     scored = [(entry.fitness, entry.evaluation) for entry in entries if entry.evaluation.status is Status.OK]
     fitness = [value for value, _ in scored if value is not None]
-    best = max(scored, key=lambda one: one[0] or 0.0)[1].objectives if scored else {}
+    best = max(scored, key=lambda one: -math.inf if one[0] is None else one[0])[1].objectives if scored else {}
     population = search.population
     diversity = mean_hamming_distance(population) if len(population) > 1 else None
     return GenerationEnded(
@@ -145,5 +221,6 @@ def _summary(generation: int, entries: Sequence[JournalEntry], search: Search) -
         mean_fitness=float(np.mean(fitness)) if fitness else None,
         best_accuracy=best.get("accuracy"),
         best_macs=best.get("macs"),
+        best_sparsity=best.get("sparsity"),
         diversity=diversity,
     )

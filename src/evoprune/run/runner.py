@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
-from torch import nn
 
 from evoprune.events import (
     BatchHalved,
     CandidateEvaluated,
-    Decision,
     Event,
     Listener,
     RunEnded,
@@ -27,7 +25,6 @@ from evoprune.execution.threads import torch_threads
 from evoprune.objectives.base import Subject
 from evoprune.objectives.fitness import WeightedFitness
 from evoprune.pruning.checked import analyze
-from evoprune.results import ModelReport
 from evoprune.run.artifacts import save_artifact
 from evoprune.run.assemble import (
     SCORING_BATCH,
@@ -37,28 +34,26 @@ from evoprune.run.assemble import (
     build_objectives,
     build_search,
     check_names,
-    resolve_device,
     resolve_workers,
     searched_objectives,
-    to_device,
 )
-from evoprune.run.baseline import prepare_baseline
 from evoprune.run.config import Config
 from evoprune.run.event_log import EventLog
 from evoprune.run.files import read_json
-from evoprune.run.fingerprints import digest_of_model, digests_of_data
-from evoprune.run.finish import compare_latency, judge, report_on, retrain
+from evoprune.run.finish import retrain
 from evoprune.run.front import best_of, costs_of, front_document, front_of
+from evoprune.run.judging import Judge, known_factory
 from evoprune.run.loop import run_search
+from evoprune.run.mask_run import MaskRun
+from evoprune.run.opening import open_problem, pin_problem
+from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
 from evoprune.run.stopwatch import cpu_seconds, stage
 from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, EVENTS, RunStore
+from evoprune.run.time_budget import TimeBudget
 from evoprune.seeding import SeedTree
 from evoprune.space.base import Encoding
 from evoprune.space.pruning_space import PruningSpace
-
-# Share of a time budget kept back for retraining and judging the best network.
-RESERVE: Final = 0.25
 
 
 def execute(
@@ -84,18 +79,11 @@ def execute(
         if store.done:
             if isinstance(source, LiveSource):
                 # A recipe is named in the settings; a live problem is known by its digests alone.
-                _pin(store, source.load())
+                pin_problem(store, source.load())
             return read_json(directory / COMPARISON)
         with EventLog(directory / EVENTS) as log:
-            return _Run(config, source, store, broadcast([log, *listeners])).execute()
-
-
-def _pin(store: RunStore, problem: Problem) -> dict[str, str]:
-    """Keep the digests of data and model, or see that they are those that the run began with; gives the data's."""
-    data = digests_of_data(problem.task)
-    store.pin("data", data)
-    store.pin("model", digest_of_model(problem.model))
-    return data
+            kind = MaskRun if is_mask_run(config) else _Run
+            return kind(config, source, store, broadcast([log, *listeners])).execute()
 
 
 @dataclass(frozen=True)
@@ -137,15 +125,9 @@ class _Run:
 
     def _prepare(self) -> _Prepared:
         config, store = self.config, self.store
-        device = resolve_device(config.execution.device)
-        with stage("data", self.notify):
-            problem = self.source.load(self.notify)
-            data = _pin(store, problem)
-        with stage("baseline", self.notify, "the dense network, trained now or taken from an earlier run"):
-            model = prepare_baseline(problem, config, store, data=data, device=device, notify=self.notify).eval()
-        problem = replace(problem, model=model, example_inputs=to_device(problem.example_inputs, device))
+        problem, device = open_problem(config, self.source, store, self.notify)
         with stage("analysis", self.notify):
-            space = analyze(model, problem.example_inputs)
+            space = analyze(problem.model, problem.example_inputs)
             store.pin("space", space.fingerprint)
             encoding = build_encoding(config, space)
             self.notify(SpaceAnalyzed(encoding.length, len(encoding.segments), len(space.frozen)))
@@ -201,9 +183,13 @@ class _Run:
         with stage("retrain", self.notify, f"candidate {best.index} at {best.evaluation.objectives['macs']:,.0f} MACs"):
             model = retrain(problem, plan, best.evaluation.genome, config, device, self.notify)
         with stage("report", self.notify):
-            finished = self._judge(problem, {"baseline": problem.model, "pruned": model}, device)
+            finished = Judge(config, self.store).reports({"baseline": problem.model, "pruned": model}, problem, device)
             save_artifact(
-                self.store.directory / ARTIFACT, model, plan, factory=self._factory(problem), task=problem.task
+                self.store.directory / ARTIFACT,
+                model,
+                plan,
+                factory=known_factory(problem, self.notify),
+                task=problem.task,
             )
             comparison = {
                 "baseline": finished["baseline"].to_json(),
@@ -212,61 +198,6 @@ class _Run:
             }
             self.store.write_json(COMPARISON, comparison)
         return comparison
-
-    def _judge(
-        self, problem: Problem, models: Mapping[str, nn.Module], device: torch.device
-    ) -> Mapping[str, ModelReport]:
-        """Figures of finished models; the one place where the test set is read, once for each."""
-        self.store.remember("test_set_reads", (self.store.recall("test_set_reads") or 0) + len(models))
-        latency = compare_latency(models, problem, self.config, device)
-        return {
-            name: report_on(
-                model,
-                problem,
-                accuracy=judge(model, problem.task.test, problem, self.config, device),
-                latency_ms=latency[name],
-            )
-            for name, model in models.items()
-        }
-
-    def _factory(self, problem: Problem) -> str | None:
-        if problem.factory is None:
-            self.notify(
-                Decision(
-                    "artifact",
-                    "the class alone does not build this network; load it with evoprune.load(..., factory=...)",
-                )
-            )
-        return problem.factory
-
-
-class TimeBudget:
-    """Decides before each generation whether the search may go on; the decision is kept, so that a resume repeats it.
-
-    Args:
-        seconds: For the whole run; a share of it is kept back for the final model. None: no limit.
-        started: When the run began, by `time.perf_counter`.
-        store: Keeps the decision.
-        notify: Told of it.
-    """
-
-    def __init__(self, seconds: float | None, started: float, store: RunStore, notify: Listener) -> None:
-        self._seconds = seconds
-        self._started = started
-        self._store = store
-        self._notify = notify
-
-    def __call__(self, generation: int) -> bool:
-        """Whether `generation` may begin; the first one always may."""
-        decided = self._store.recall("stopped_before_generation")
-        if decided is not None:
-            return generation < int(decided)
-        elapsed = time.perf_counter() - self._started
-        if generation == 0 or self._seconds is None or elapsed < (1 - RESERVE) * self._seconds:
-            return True
-        self._store.remember("stopped_before_generation", generation)
-        self._notify(Decision("time budget", f"the search stops before generation {generation}"))
-        return False
 
 
 def _noticing_small_batches(batch_size: int, notify: Listener) -> Listener:

@@ -1,0 +1,90 @@
+"""The settings of weight masks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from evoprune.errors import ConfigError
+from evoprune.pruning.structure_names import parse_structure
+from evoprune.run.config_section import NonNegative, PositiveInt, Section, Share
+
+# As `pruning.weight_orders` has them; that module imports torch, which reading a configuration need not.
+WEIGHT_CRITERIA = ("magnitude", "lamp", "fisher", "root-fisher")
+
+
+class MasksConfig(Section):
+    """Weight masks: which layers, how sparse, in which order. Of no effect on channels."""
+
+    mode: Literal["whole", "layers", "independent"] = Field(
+        "whole",
+        description="whole: all layers jointly; layers: one after the other, with retraining between; independent: each "
+        "on its own and at the same time, then joined and retrained",
+    )
+    layers: tuple[str, ...] | None = Field(None, description="names or patterns of layers to prune; all when null")
+    goals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field(
+        (0.5, 0.7, 0.8, 0.85, 0.9),
+        description="sparsity after each pass, of all weights that may be pruned; null lets fitness decide",
+    )
+    passes: PositiveInt = Field(1, description="passes over the layers when there are no goals")
+    order: Literal["forward", "backward", "largest"] = Field("forward", description="of the layers in mode layers")
+    structure: str = Field(
+        "unstructured", description="unstructured, N:M such as 2:4, rows, columns, or blocks such as 4x4"
+    )
+    live_outputs: Literal["all", "last", "none"] = Field(
+        "all", description="layers of which every output keeps a weight; last: the one that gives the network's outputs"
+    )
+    norm_scales: bool = Field(False, description="prune the scales of BatchNorm and other normalisation as well")
+    criteria: tuple[str, ...] = Field(
+        ("root-fisher", "fisher", "lamp", "magnitude"),
+        description="importance orders to begin with: magnitude, lamp, fisher, root-fisher",
+    )
+    fisher_samples: PositiveInt = Field(2560, description="training samples that the Fisher diagonal is taken from")
+    polish_generations: Annotated[int, Field(ge=0)] = Field(
+        0, description="generations on single bits after those on ratios"
+    )
+    retrain_epochs: NonNegative = Field(1, description="epochs after each step, on train, with the masks held")
+    warm_start: Path | None = Field(
+        None, description="solutions to begin with: a directory of a run, or a file of masks"
+    )
+    target_sparsity: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="end the search of a layer, and of the network, once it is as sparse as this"
+    )
+    min_class_accuracy: Share = Field(
+        0.5,
+        description="a step after which some class does worse on select, after retraining, is not taken; ends the run",
+    )
+    max_accuracy_drop: Share | None = Field(
+        None, description="likewise a step that costs more than this of the dense network's accuracy on select"
+    )
+
+    @field_validator("goals")
+    @classmethod
+    def _rising(cls, goals: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if goals is not None and (not goals or any(after <= before for before, after in pairwise(goals))):
+            raise ValueError("must be one or more sparsities between 0 and 1, each above the one before")
+        return goals
+
+    @field_validator("structure")
+    @classmethod
+    def _known_structure(cls, structure: str) -> str:
+        try:
+            return str(parse_structure(structure))
+        except ConfigError as error:
+            raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from error
+
+    @field_validator("criteria")
+    @classmethod
+    def _known_criteria(cls, criteria: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in criteria if name not in WEIGHT_CRITERIA]
+        if unknown or not criteria:
+            raise ValueError(f"must be one or more of {', '.join(WEIGHT_CRITERIA)}")
+        return criteria
+
+    @field_validator("warm_start")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()

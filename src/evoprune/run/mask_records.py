@@ -1,0 +1,125 @@
+"""What each step of a mask run came to: `steps.json`, from which a resumed run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from evoprune.errors import StoreCorruptedError
+from evoprune.run.files import read_json
+from evoprune.run.store import RunStore
+
+STEPS: Final = "steps.json"
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A step that is over.
+
+    Attributes:
+        step: Position in the schedule, from 0.
+        pass_number: Of the pass, from 0.
+        goal: Sparsity asked for after the pass; None when fitness decided.
+        layers: Layers that were searched.
+        layer_sparsity: Of all layers after the step.
+        sparsity: Of all prunable weights after the step.
+        select_accuracy_before: On select, masked and not yet retrained.
+        select_accuracy: On select, after retraining.
+        worst_class_accuracy: Of the worst class, after retraining; None for targets that are no classes.
+        start: Digest of the state that the search began with.
+        state: Digest of the state after retraining.
+        evaluations: Journal lines that the step has taken.
+        generations: Generations begun.
+    """
+
+    step: int
+    pass_number: int
+    goal: float | None
+    layers: tuple[str, ...]
+    layer_sparsity: Mapping[str, float]
+    sparsity: float
+    select_accuracy_before: float
+    select_accuracy: float
+    worst_class_accuracy: float | None
+    start: str
+    state: str
+    evaluations: int
+    generations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `steps.json`."""
+        return {
+            "step": self.step,
+            "pass": self.pass_number,
+            "goal": self.goal,
+            "layers": list(self.layers),
+            "layers_pruned": sum(sparsity > 0 for sparsity in self.layer_sparsity.values()),
+            "sparsity": self.sparsity,
+            "layer_sparsity": dict(self.layer_sparsity),
+            "select_accuracy_before": self.select_accuracy_before,
+            "select_accuracy": self.select_accuracy,
+            "worst_class_accuracy": self.worst_class_accuracy,
+            "start": self.start,
+            "state": self.state,
+            "evaluations": self.evaluations,
+            "generations": self.generations,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StepRecord:
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is of the wrong kind.
+            ValueError: A number is none.
+        """
+        worst, goal = document["worst_class_accuracy"], document["goal"]
+        return cls(
+            step=int(document["step"]),
+            pass_number=int(document["pass"]),
+            goal=None if goal is None else float(goal),
+            layers=tuple(map(str, document["layers"])),
+            layer_sparsity={str(name): float(value) for name, value in document["layer_sparsity"].items()},
+            sparsity=float(document["sparsity"]),
+            select_accuracy_before=float(document["select_accuracy_before"]),
+            select_accuracy=float(document["select_accuracy"]),
+            worst_class_accuracy=None if worst is None else float(worst),
+            start=str(document["start"]),
+            state=str(document["state"]),
+            evaluations=int(document["evaluations"]),
+            generations=int(document["generations"]),
+        )
+
+
+class StepRecords:
+    """`steps.json` of a run directory.
+
+    Args:
+        store: The run directory.
+
+    Raises:
+        StoreCorruptedError: The file is damaged.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        path = store.directory / STEPS
+        try:
+            self.all = [StepRecord.from_json(one) for one in read_json(path)["steps"]] if path.exists() else []
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StoreCorruptedError(f"{path} is damaged: {error}", "restore the file from a copy") from error
+
+    def at(self, step: int) -> StepRecord | None:
+        """The record of a step; None when it is not over."""
+        return self.all[step] if step < len(self.all) else None
+
+    def add(self, record: StepRecord) -> None:
+        """Keep one more, on disk before this returns."""
+        self.all.append(record)
+        self._store.write_json(STEPS, {"steps": [one.to_json() for one in self.all]})
+
+    def documents(self, accuracy_of: Callable[[StepRecord], float]) -> list[dict[str, Any]]:
+        """The steps with `accuracy`, on test, of the network after each."""
+        return [{**record.to_json(), "accuracy": accuracy_of(record)} for record in self.all]

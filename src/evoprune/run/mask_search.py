@@ -1,0 +1,213 @@
+"""The searches of a mask run's steps, one journal for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from evoprune.errors import ReplayMismatchError, RunError
+from evoprune.events import CandidateEvaluated, Decision, GenerationStarted, Listener
+from evoprune.execution.base import Executor, Job, Outcome
+from evoprune.genome import BitGenome, Bits
+from evoprune.pruning.encodings.mask_space import UnitBits
+from evoprune.results import Status
+from evoprune.run.assemble import build_search
+from evoprune.run.config import Config
+from evoprune.run.journal import Journal, JournalEntry
+from evoprune.run.loop import Place, run_search
+from evoprune.run.mask_allocation import share_out
+from evoprune.run.mask_measures import costs_of
+from evoprune.run.mask_schedule import Step, layer_groups
+from evoprune.run.mask_stage import (
+    MaskStage,
+    build_mask_encoding,
+    build_space,
+    first_genomes,
+    prunable_weights,
+)
+from evoprune.run.mask_warm_start import read_warm_start, warm_bits
+from evoprune.run.mask_work import mask_fitness, sparse_enough
+from evoprune.run.problem import Problem
+from evoprune.run.states import State, StateFolder
+from evoprune.run.time_budget import TimeBudget
+from evoprune.seeding import SeedTree
+
+POLISH = "weight-bits"
+
+
+class MaskSearches:
+    """Runs the searches of steps, one step after the other, answering from the journal what it holds.
+
+    Args:
+        config: The run's settings.
+        problem: With a network of the run's structure, whatever its weights.
+        folder: Where the states that searches begin with are kept for the workers.
+        executor: Does the jobs.
+        journal: Read from its start, then appended to.
+        budget: Asked before each generation, by its number within the run.
+        notify: Told of every candidate and generation.
+
+    Attributes:
+        evaluations: Journal lines used so far.
+        generations: Generations begun so far.
+        last_state: Digest of the state that the last search began with.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        problem: Problem,
+        folder: StateFolder,
+        executor: Executor,
+        journal: Journal,
+        budget: TimeBudget,
+        notify: Listener,
+    ) -> None:
+        self._config, self._problem, self._folder = config, problem, folder
+        self._executor, self._journal, self._budget, self._notify = executor, journal, budget, notify
+        self._warm = read_warm_start(config, problem.model)
+        self.evaluations = 0
+        self.generations = 0
+        self.last_state = ""
+
+    def skip(self, evaluations: int, generations: int) -> None:
+        """Pass over the lines of a step that is over."""
+        self.evaluations += evaluations
+        self.generations += generations
+
+    def run(self, step: Step, state: State) -> dict[str, Bits] | None:
+        """The best masks of a step: the units of the searched weights that stay; None when there was no time to search."""
+        self.last_state = self._folder.put(state)
+        names = step.names
+        if self._config.masks.mode == "independent":
+            return self._independent(step, state)
+        kept = self._kept(step, state)
+        return self._phases(MaskStage(step.index, self.last_state, names, kept, self._config.search.encoding), state)
+
+    def _kept(self, step: Step, state: State) -> int | None:
+        """Weights that stay of those a step searches: its share of the pass's goal."""
+        if step.goal is None:
+            return None
+        shares = share_out(self._config, self._problem.model, state, step.goal, step.ahead)
+        return sum(shares[name] for name in step.names)
+
+    def _phases(self, stage: MaskStage, state: State) -> dict[str, Bits] | None:
+        """The search by the configured encoding, then where asked for the one on single bits that begins with its best."""
+        ga, polish = self._config.ga, self._config.masks.polish_generations
+        warm = warm_bits(self._config, self._problem.model, self._warm, stage.names)
+        bits = self._search(stage, state, ga.num_generations, warm)
+        if bits is not None and polish and stage.encoding != POLISH:
+            better = self._search(replace(stage, encoding=POLISH), state, polish, [bits])
+            bits = better or bits
+        return bits
+
+    def _search(
+        self, stage: MaskStage, state: State, generations: int, first: Sequence[UnitBits]
+    ) -> dict[str, Bits] | None:
+        config = self._config
+        space = build_space(config, self._problem.model, state, stage.names, stage.kept)
+        encoding = build_mask_encoding(stage.encoding, space)
+        seeds = SeedTree(config.run.seed).child("masks", stage.step, stage.encoding)
+        fitness = mask_fitness(config)
+        begun = self.generations
+        end = run_search(
+            build_search(config, encoding, seeds, first_genomes(encoding, space, first)),
+            self._executor,
+            self._journal,
+            generations=generations,
+            fitness_of=lambda evaluation: fitness(evaluation.objectives),
+            costs_of=lambda evaluation: costs_of(evaluation, config.search.objectives),
+            objectives=len(config.search.objectives),
+            may_go_on=lambda generation: self._may_begin(begun + generation),
+            notify=self._notify,
+            place=Place(self.evaluations, stage, {"step": stage.step, "encoding": stage.encoding}),
+            enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["sparsity"]),
+        )
+        self.evaluations += end.evaluations
+        if end.best is None:
+            return None
+        if end.best.entry.evaluation.status is Status.INFEASIBLE:
+            self._notify(
+                Decision("masks", f"no candidate of step {stage.step} keeps the constraints; the nearest one goes on")
+            )
+        return encoding.bits_of(end.best.genome)
+
+    def _may_begin(self, generation: int) -> bool:
+        self.generations = max(self.generations, generation)
+        if not self._budget(generation):
+            return False
+        self.generations = generation + 1
+        return True
+
+    def _independent(self, step: Step, state: State) -> dict[str, Bits] | None:
+        """Every layer's whole search as a job of its own, from the same state."""
+        if not self._may_begin(self.generations):
+            return None
+        weights = prunable_weights(self._config, self._problem.model)
+        groups = layer_groups(weights, step.names)
+        self._notify(GenerationStarted(step.number, self._passes, len(groups)))
+        jobs = [self._job(step, state, names, position) for position, (_, names) in enumerate(groups)]
+        waiting = [job for job in jobs if job.index >= len(self._journal.entries)]
+        for job in waiting:
+            self._executor.submit(job)
+        early: dict[int, Outcome] = {}
+        found: dict[str, Bits] = {}
+        for job, (layer, names) in zip(jobs, groups, strict=True):
+            if job.index < len(self._journal.entries):
+                entry = self._replayed(job, layer)
+            else:
+                while job.index not in early:
+                    outcome = self._executor.wait()
+                    early[outcome.job.index] = outcome
+                entry = self._journalled(step, layer, early.pop(job.index))
+            space = build_space(self._config, self._problem.model, state, names, job.stage.kept)
+            assert entry.genome is not None
+            found |= build_mask_encoding(job.stage.encoding, space).bits_of(entry.genome)
+        self.evaluations += len(jobs)
+        return found
+
+    @property
+    def _passes(self) -> int:
+        masks = self._config.masks
+        return len(masks.goals) if masks.goals is not None else masks.passes
+
+    def _job(self, step: Step, state: State, names: tuple[str, ...], position: int) -> Job:
+        kept = None
+        if step.goal is not None:
+            shares = share_out(self._config, self._problem.model, state, step.goal, step.ahead)
+            kept = sum(shares[name] for name in names)
+        stage = MaskStage(step.index, self.last_state, names, kept, self._config.search.encoding, alone=True)
+        space = build_space(self._config, self._problem.model, state, names, kept)
+        everything = BitGenome.from_bits(np.ones(build_mask_encoding(stage.encoding, space).length, dtype=np.bool_))
+        return Job(self.evaluations + position, everything, rung=0, stage=stage)
+
+    def _replayed(self, job: Job, layer: str) -> JournalEntry:
+        entry = self._journal.entries[job.index]
+        if entry.tags.get("layer") != layer:
+            raise ReplayMismatchError(
+                f"evaluation {entry.index} of the journal is of layer {entry.tags.get('layer')}, {layer} comes next",
+                "the journal was edited, or written by other code; start a new run",
+            )
+        self._notify(CandidateEvaluated(entry.index, 0, entry.evaluation, entry.fitness, None, replayed=True))
+        return entry
+
+    def _journalled(self, step: Step, layer: str, outcome: Outcome) -> JournalEntry:
+        if outcome.found is None:
+            raise RunError(
+                f"the search of layer {layer} failed: {outcome.evaluation.reason}",
+                "correct the cause and start a new run with another --out",
+            )
+        tags = {
+            "step": step.index,
+            "encoding": self._config.search.encoding,
+            "layer": layer,
+            "history": [dict(row) for row in outcome.found.history],
+        }
+        entry = JournalEntry(
+            outcome.job.index, 0, outcome.found.genome, outcome.evaluation, outcome.found.fitness, tags
+        )
+        self._journal.append(entry)
+        self._notify(CandidateEvaluated(entry.index, 0, entry.evaluation, entry.fitness, outcome.cost, replayed=False))
+        return entry

@@ -1,0 +1,114 @@
+"""Networks between the steps of a run: immutable files, each named by the hash of what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from evoprune.artifact import read_weights
+from evoprune.errors import StoreCorruptedError
+from evoprune.genome import Bits
+from evoprune.run.files import write_atomically
+
+FOLDER: Final = "states"
+_WEIGHT, _ALIVE, _ORDER = "weight/", "alive/", "order/"
+_DIGEST_CHARACTERS: Final = 32
+
+Scores = Mapping[str, Mapping[str, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class State:
+    """What candidates of one step start from.
+
+    Attributes:
+        weights: Of the network, by name.
+        alive: `{weight name: [units] bool}`, what earlier steps left.
+        orders: `{criterion: {weight name: [units] float32}}` of this network; empty without criteria.
+    """
+
+    weights: Mapping[str, Tensor]
+    alive: Mapping[str, Bits]
+    orders: Scores
+
+    def to_bytes(self) -> bytes:
+        """The state as a safetensors file, the same bytes for equal states."""
+        tensors = {f"{_WEIGHT}{name}": value.contiguous() for name, value in self.weights.items()}
+        tensors |= {f"{_ALIVE}{name}": torch.from_numpy(bits.astype(np.bool_)) for name, bits in self.alive.items()}
+        for criterion, scores in self.orders.items():
+            tensors |= {f"{_ORDER}{criterion}/{name}": torch.from_numpy(value) for name, value in scores.items()}
+        return save(tensors)
+
+
+class StateFolder:
+    """`states/` of a run directory.
+
+    Args:
+        directory: Of the run; the folder is created with the first state.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._folder = directory / FOLDER
+
+    def path(self, digest: str) -> Path:
+        """The file of a state."""
+        return self._folder / f"{digest}.safetensors"
+
+    def put(self, state: State) -> str:
+        """Keep a state, on disk and synced before this returns; gives its digest."""
+        content = state.to_bytes()
+        digest = _digest(content)
+        if not self.path(digest).exists():
+            write_atomically(self.path(digest), content)
+        return digest
+
+    def get(self, digest: str) -> State:
+        """Read a state.
+
+        Raises:
+            StoreCorruptedError: It is missing, or is not what its name says.
+        """
+        path = self.path(digest)
+        try:
+            found = _digest(path.read_bytes())
+        except OSError as error:
+            raise StoreCorruptedError(f"can't read the state {path}: {error}") from error
+        if found != digest:
+            raise StoreCorruptedError(f"the state {path} is not the file that was written", "restore it from a copy")
+        return _parse(read_weights(path))
+
+    def has(self, digest: str) -> bool:
+        """Whether the state is there, sound or not."""
+        return self.path(digest).exists()
+
+    def keep_only(self, digests: set[str]) -> None:
+        """Remove every other state: nothing leads to them any more."""
+        for path in self._folder.glob("*.safetensors"):
+            if path.stem not in digests:
+                path.unlink()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_DIGEST_CHARACTERS]
+
+
+def _parse(tensors: Mapping[str, Tensor]) -> State:
+    orders: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for name, value in tensors.items():
+        if name.startswith(_ORDER):
+            criterion, _, weight = name.removeprefix(_ORDER).partition("/")
+            orders.setdefault(criterion, {})[weight] = value.numpy()
+    return State(
+        {name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)},
+        {name.removeprefix(_ALIVE): value.numpy() for name, value in tensors.items() if name.startswith(_ALIVE)},
+        orders,
+    )
