@@ -3,7 +3,9 @@ import json
 import pytest
 from matplotlib.image import imread
 
-from evoprune.report.plots import by_generation, draw_evolution, draw_front
+from evoprune.errors import StoreCorruptedError, UsageError
+from evoprune.report.canvas import save_figure
+from evoprune.report.plots import by_generation, evolution_figure, front_figure
 from evoprune.report.writer import FIGURES, ensure_report, write_report
 
 EVOLUTION, FRONT = FIGURES
@@ -49,8 +51,8 @@ def inked(path):
 
 @pytest.mark.parametrize("journal", JOURNALS.values(), ids=JOURNALS.keys())
 def test_figures_are_pictures_of_a_readable_size(tmp_path, journal):
-    draw_evolution(journal, tmp_path / EVOLUTION)
-    draw_front(journal, comparison(journal), DENSE_ACCURACY, tmp_path / FRONT)
+    save_figure(evolution_figure(journal), tmp_path / EVOLUTION)
+    save_figure(front_figure(journal, comparison(journal), DENSE_ACCURACY), tmp_path / FRONT)
     for name in (EVOLUTION, FRONT):
         height, width, _ = imread(tmp_path / name).shape
         assert (width, height) == (1200, 720)
@@ -60,7 +62,7 @@ def test_figures_are_pictures_of_a_readable_size(tmp_path, journal):
 
 def test_figures_are_the_same_when_drawn_again(tmp_path):
     for name in ("one.png", "two.png"):
-        draw_evolution(JOURNALS["normal"], tmp_path / name)
+        save_figure(evolution_figure(JOURNALS["normal"]), tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
@@ -92,3 +94,12 @@ def test_report_is_drawn_again_only_where_a_figure_is_missing(run):
     (run / FRONT).unlink()
     ensure_report(run)
     assert (run / FRONT).is_file()
+
+
+def test_report_refuses_what_is_no_finished_run(run):
+    (run / "evaluations.jsonl").write_text("{\n")
+    with pytest.raises(StoreCorruptedError, match="evaluations"):
+        write_report(run)
+    (run / "comparison.json").unlink()
+    with pytest.raises(UsageError, match="no finished run"):
+        write_report(run)

@@ -1,4 +1,10 @@
-from evoprune.report.summary import comparison_rows, text_table
+import json
+
+import pytest
+
+from evoprune.errors import UsageError
+from evoprune.report.summary import comparison_rows, layer_rows, method_rows, method_table, text_table
+from tests.report.mask_runs import MaskRun
 
 BASELINE = {"accuracy": 0.9912, "params": 421_642, "macs": 4_241_152, "size_bytes": 1_690_000, "latency_ms": 0.25}
 PRUNED = {"accuracy": 0.9897, "params": 105_410, "macs": 1_060_288, "size_bytes": 422_500, "latency_ms": 0.125}
@@ -27,3 +33,38 @@ def test_table_is_aligned():
     assert lines[0].split() == ["baseline", "pruned", "change"]
     assert lines[1].index("99.12 %") + len("99.12 %") == lines[0].index("baseline") + len("baseline")
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_rows_of_masked_models_have_sparsity_and_nonzero_parameters():
+    rows = comparison_rows(MaskRun({"one": 1000}, mode="layers", goals=(0.9,), generations=1).comparison())
+    assert ("nonzero parameters", "1,236", "336", "-72.8 %") in rows
+    assert ("sparsity of weights", "0.00 %", "90.00 %", "+90.00 points") in rows
+
+
+def test_table_compares_any_two_models():
+    lines = text_table({"pruned": PRUNED, "finetuned": BASELINE}, ("pruned", "finetuned")).splitlines()
+    assert lines[0].split() == ["pruned", "finetuned", "change"]
+    assert "+0.15 points" in lines[1]
+
+
+def test_layer_rows_end_with_all_layers_together():
+    run = MaskRun({"one": 1000, "two": 3000}, mode="layers", goals=(0.9,), generations=1)
+    assert layer_rows(run.comparison()) == [
+        ("one", "1,000", "100", "90.00 %"),
+        ("two", "3,000", "300", "90.00 %"),
+        ("all", "4,000", "400", "90.00 %"),
+    ]
+    assert layer_rows({"baseline": BASELINE, "pruned": PRUNED}) == []
+
+
+def test_method_table_compares_runs_of_both_kinds(tmp_path):
+    masks = MaskRun({"one": 764}, mode="layers", goals=(0.5,), generations=1).write(tmp_path / "masks")
+    channels = tmp_path / "channels"
+    channels.mkdir()
+    (channels / "comparison.json").write_text(json.dumps({"baseline": BASELINE, "pruned": PRUNED, "front": []}))
+    lines = method_table(method_rows({"evolved masks": masks, "channels": channels})).splitlines()
+    assert lines[2] == "| dense | 98.95 % | 1,000 | 100.00 % | - |"
+    assert lines[3] == "| evolved masks | 98.60 % | 618 | 61.80 % | 50.00 % |"
+    assert lines[4] == "| channels | 98.97 % | 105,410 | 25.00 % | - |"
+    with pytest.raises(UsageError, match="no finished run"):
+        method_rows({"nothing": tmp_path})

@@ -1,21 +1,16 @@
-"""Figures of a run, drawn from its journal."""
+"""Figures of a run that removes channels, drawn from its journal."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-INK, ACCENT, MUTED = "#1f2933", "#c2410c", "#9aa5b1"
-BEST, MEAN = "#1d4ed8", "#0f766e"
+from evoprune.report.canvas import ACCENT, BEST, INK, MEAN, MUTED, in_percent, new_axes, new_figure
 
 
 @dataclass(frozen=True)
@@ -24,12 +19,6 @@ class Generation:
 
     number: int
     fitness: Sequence[float]
-
-
-def read_evaluations(directory: Path) -> list[dict[str, Any]]:
-    """The complete lines of the run's journal."""
-    lines = (directory / "evaluations.jsonl").read_bytes().split(b"\n")[:-1]
-    return [json.loads(line) for line in lines]
 
 
 def by_generation(evaluations: Sequence[Mapping[str, Any]]) -> list[Generation]:
@@ -42,10 +31,11 @@ def by_generation(evaluations: Sequence[Mapping[str, Any]]) -> list[Generation]:
     return [Generation(number, grouped[number]) for number in sorted(grouped)]
 
 
-def draw_evolution(evaluations: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Best so far, best and mean fitness per generation, with every candidate as a dot."""
+def evolution_figure(evaluations: Sequence[Mapping[str, Any]]) -> Figure:
+    """Best and mean fitness per generation, with every candidate as a dot."""
     generations = [one for one in by_generation(evaluations) if one.fitness]
-    figure, axes = _canvas()
+    figure = new_figure()
+    axes = new_axes(figure)
     for one in generations:
         axes.plot([one.number] * len(one.fitness), one.fitness, "o", color=MUTED, markersize=3.5, alpha=0.55, zorder=1)
     numbers = [one.number for one in generations]
@@ -59,21 +49,21 @@ def draw_evolution(evaluations: Sequence[Mapping[str, Any]], path: Path) -> None
     axes.set_title(f"Fitness over {len(generations)} generations, {len(evaluations)} candidates", color=INK, loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right", frameon=False)
-    _save(figure, path)
+    return figure
 
 
-def draw_front(
-    evaluations: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any], dense_accuracy: float, path: Path
-) -> None:
+def front_figure(
+    evaluations: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any], dense_accuracy: float
+) -> Figure:
     """Every candidate by MACs and accuracy on select, and the front that no other candidate beats.
 
     Args:
         evaluations: Lines of the journal.
         comparison: The document of `comparison.json`.
         dense_accuracy: Of the dense network on the samples that candidates are scored on.
-        path: PNG to write.
     """
-    figure, axes = _canvas()
+    figure = new_figure()
+    axes = new_axes(figure)
     usable = [line for line in evaluations if line["status"] == "ok"]
     scored = [line["objectives"] for line in usable]
     chosen = [line["objectives"] for line in usable if line["genome"] == comparison["pruned"]["genome"]]
@@ -112,25 +102,6 @@ def draw_front(
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e5 else f"{value:g}")
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    in_percent(axes.yaxis)
     axes.legend(loc="lower right", frameon=False)
-    _save(figure, path)
-
-
-def _canvas() -> tuple[Figure, Axes]:
-    # A figure of its own, without pyplot: no global state, no display.
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.grid(color="#e4e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(colors=INK)
-    return figure, axes
-
-
-def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
-    temporary.replace(path)
+    return figure

@@ -1,0 +1,189 @@
+"""How sparse a run of weight masks made each layer, and what it cost in accuracy step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from evoprune.report.canvas import (
+    ACCENT,
+    BEST,
+    GRID,
+    INK,
+    MEAN,
+    PALE,
+    colour_scale,
+    in_percent,
+    new_axes,
+    new_figure,
+    style,
+)
+from evoprune.report.courses import layers_apart, passes_of, step_title
+
+MOST_NAMES: Final = 64
+"""Ticks with a name of their own; more would not be readable."""
+MOST_VALUES: Final = 12
+"""Points with their value written beside them."""
+
+_COLUMN: Final[dict[str, Any]] = {
+    "textcoords": "offset points", "ha": "right", "color": INK, "fontsize": 9, "annotation_clip": False
+}  # fmt: skip
+_HALO: Final = (withStroke(linewidth=3, foreground="white"),)
+
+
+def layer_sparsity_figure(comparison: Mapping[str, Any]) -> Figure:
+    """A bar per layer, annotated with its sparsity and the weights that stay.
+
+    Args:
+        comparison: The document of `comparison.json`.
+    """
+    layers = comparison["layers"]
+    figure = new_figure(height=max(2.4, 1.3 + 0.27 * len(layers)))
+    axes = new_axes(figure)
+    axes.grid(False, axis="y")
+    positions = range(len(layers))
+    axes.barh(positions, [1.0] * len(layers), color=GRID, height=0.7)
+    axes.barh(positions, [layer["sparsity"] for layer in layers], color=BEST, height=0.7)
+    overall = comparison["pruned"]["sparsity"]
+    axes.axvline(overall, color=ACCENT, linewidth=1.4, linestyle="--")
+    axes.set_yticks(positions, [layer["layer"] for layer in layers])
+    axes.set_ylim(len(layers) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    _write_columns(axes, layers)
+    in_percent(axes.xaxis)
+    axes.set_xlabel(f"share of zeros; all layers together (dashed): {100 * overall:.2f} %")
+    axes.set_title("Sparsity per layer", color=INK, loc="left")
+    return figure
+
+
+def _write_columns(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
+    """Sparsity and weights to the right of the bars, under headings."""
+    columns = {
+        "sparsity": [f"{100 * layer['sparsity']:.1f} %" for layer in layers],
+        "weights that stay": [f"{layer['kept']:,} of {layer['weights']:,}" for layer in layers],
+    }
+    right = 0.0
+    for heading, cells in columns.items():
+        right += 10 + 5.6 * max(map(len, [heading, *cells]))  # points: the font's digits are 5.6 wide at this size
+        for position, cell in enumerate(cells):
+            place = axes.get_yaxis_transform()
+            axes.annotate(cell, (1, position), xycoords=place, xytext=(right, 0), va="center", **_COLUMN)
+        axes.annotate(heading, (1, 1), xycoords="axes fraction", xytext=(right, 6), va="bottom", **_COLUMN)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """What the two lines are made of; the dense network comes first."""
+
+    sparsity: Sequence[float]
+    accuracy: Sequence[float | None]
+    names: Sequence[str]
+
+
+def sparsity_accuracy_figure(comparison: Mapping[str, Any]) -> Figure:
+    """Sparsity and test accuracy against the number of layers pruned, or against the steps where those prune all layers.
+
+    Args:
+        comparison: The document of `comparison.json`.
+    """
+    steps = comparison["steps"]
+    by_layer = layers_apart(steps)
+    points = _points(comparison, by_layer=by_layer)
+    figure = new_figure(width=max(8.0, min(20.0, 2.5 + 0.27 * len(points.names))))
+    left = new_axes(figure)
+    right = left.twinx()
+    style(right, right=True)
+    numbers = range(len(points.names))
+    left.fill_between(numbers, points.sparsity, color=MEAN, alpha=0.10, linewidth=0)
+    left.plot(numbers, points.sparsity, "-s", color=MEAN, linewidth=2, markersize=4, label="sparsity of all weights")
+    left.plot([], [], "-o", color=BEST, linewidth=2, markersize=5, label="test accuracy, retrained")
+    left.plot([], [], "*", color=ACCENT, markersize=14, label="finished network")
+    left.plot([], [], "--", color=INK, linewidth=1, label="dense network's accuracy")
+    _draw_accuracy(right, points, comparison)
+    _name_steps(left, points.names, by_layer=by_layer)
+    _part_passes(left, steps)
+    left.set_ylim(0, 1.02)
+    left.set_ylabel("sparsity of all prunable weights")
+    right.set_ylabel("accuracy on test")
+    for axes, colour in ((left, MEAN), (right, BEST)):
+        in_percent(axes.yaxis)
+        colour_scale(axes, colour)
+    left.set_title("Sparsity and accuracy", color=INK, loc="left", pad=22 if len(passes_of(steps)) > 1 else None)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _points(comparison: Mapping[str, Any], *, by_layer: bool) -> _Points:
+    steps = comparison["steps"]
+    if by_layer:
+        names = [f"{number} {step['layers'][0]}" for number, step in enumerate(steps, start=1)]
+    else:
+        names = [step_title(step) for step in steps]
+    return _Points(
+        [0.0, *(step["sparsity"] for step in steps)],
+        [comparison["baseline"]["accuracy"], *(step.get("accuracy") for step in steps)],
+        ["dense", *names],
+    )
+
+
+def _draw_accuracy(axes: Axes, points: _Points, comparison: Mapping[str, Any]) -> None:
+    known = [(number, value) for number, value in enumerate(points.accuracy) if value is not None]
+    final = comparison["pruned"]["accuracy"]
+    axes.axhline(comparison["baseline"]["accuracy"], color=INK, linewidth=1, linestyle="--")
+    axes.plot(*zip(*known, strict=True), "-o", color=BEST, linewidth=2, markersize=5)
+    last = len(points.names) - 1
+    axes.plot([last], [final], "*", color=ACCENT, markersize=14, zorder=5)
+    if len(known) <= MOST_VALUES:
+        for number, value in known:
+            _note(axes, number, value, BEST, 9)
+    shown = [value for _, value in known] + [final]
+    # A little air below, and never so near that noise looks like a collapse.
+    span = max(max(shown) - min(shown), 0.01)
+    axes.set_ylim(min(shown) - 0.25 * span, max(shown) + 0.2 * span)
+
+
+def _note(axes: Axes, x: float, y: float, colour: str, above: float) -> None:
+    axes.annotate(
+        f"{100 * y:.2f}",
+        (x, y),
+        xytext=(0, above),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8.5,
+        color=colour,
+        path_effects=_HALO,
+        zorder=6,
+    )
+
+
+def _name_steps(axes: Axes, names: Sequence[str], *, by_layer: bool) -> None:
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    if len(names) <= MOST_NAMES:
+        turned = sum(map(len, names)) > 60
+        axes.set_xticks(range(len(names)), names, fontsize=8.5, rotation=60 if turned else 0)
+        if turned:
+            for label in axes.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
+    axes.set_xlabel("layers pruned, one after the other" if by_layer else "sparsity goal of each step")
+
+
+def _part_passes(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
+    """A line between the passes over the layers, and what each was for."""
+    passes = [int(step.get("pass", 0)) for step in steps]
+    if len(set(passes)) < 2 or not layers_apart(steps):
+        return
+    edges = [0, *(number for number, (one, other) in enumerate(pairwise(passes), start=1) if one != other), len(passes)]
+    for start, stop in pairwise(edges):
+        axes.axvline(start + 0.5, color=PALE, linewidth=1, zorder=0)
+        goal = steps[start].get("goal")
+        title = f"pass {passes[start] + 1}" + ("" if goal is None else f": {100 * goal:.4g} %")
+        axes.text(
+            (start + stop + 1) / 2, 1.01, title, transform=axes.get_xaxis_transform(), ha="center", va="bottom",
+            color=INK, fontsize=9,
+        )  # fmt: skip
