@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 import yaml
 from torch import nn
 
-from evoprune.artifact import put_weights, read_weights
 from evoprune.errors import UsageError
-from evoprune.events import Listener
+from evoprune.events import Listener, broadcast
 from evoprune.mask_plan import MaskPlan
 from evoprune.objectives.compute import ComputeReport, count
 from evoprune.plan import PruningPlan
@@ -26,23 +24,22 @@ from evoprune.pruning.verify import Verification
 from evoprune.report.summary import text_table
 from evoprune.report.writer import ensure_report
 from evoprune.run.artifacts import load_artifact as load
-from evoprune.run.artifacts import read_artifact_weights
-from evoprune.run.assemble import build_encoding
 from evoprune.run.config import Config, make_config
 from evoprune.run.files import read_json
-from evoprune.run.journal import JournalEntry, read_journal
+from evoprune.run.finetune import FINETUNED, finetune_config, finetune_run, finetune_source
+from evoprune.run.points import Point, Points, points_of
 from evoprune.run.problem import LiveSource, Problem, ProblemSource, factory_of
 from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config, run_directory, stored_config
 from evoprune.run.runner import execute
 from evoprune.run.settings import read_config
-from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, JOURNAL
-from evoprune.space.base import Encoding
+from evoprune.run.store import ARTIFACT, COMPARISON
 from evoprune.space.pruning_space import Frozen, Group, PruningSpace
 from evoprune.task import Task
 
 __all__ = [
     "ComputeReport",
     "Config",
+    "Finetuned",
     "Frozen",
     "Group",
     "MaskPlan",
@@ -55,6 +52,7 @@ __all__ = [
     "analyze",
     "count",
     "evolve",
+    "finetune",
     "importance",
     "load",
     "mask",
@@ -65,25 +63,6 @@ __all__ = [
 ]
 
 Settings = Config | Mapping[str, Any] | Path | str
-
-
-@dataclass(frozen=True)
-class Point:
-    """One candidate of a run.
-
-    Attributes:
-        objectives: Its scores, measured on the select set after the brief fine-tune.
-        plan: What it keeps of the dense network.
-    """
-
-    objectives: Mapping[str, float]
-    plan: PruningPlan
-    _build: Callable[[], nn.Module]
-
-    @cached_property
-    def model(self) -> nn.Module:
-        """The pruned network: retrained for `result.best`, with the dense network's weights for other points of the front."""
-        return self._build()
 
 
 class Result:
@@ -103,14 +82,13 @@ class Result:
 
     @cached_property
     def best(self) -> Point:
-        """The fittest candidate, with its retrained network."""
-        entries = {entry.evaluation.genome: entry for entry in self._entries}
-        return self._point(entries[self.comparison["pruned"]["genome"]], self._finished)
+        """The network that was finished: the fittest candidate, or the sparsest that held its accuracy."""
+        return self._points.best()
 
     @cached_property
     def front(self) -> list[Point]:
-        """Candidates that no other beats in every objective, sorted by the first one."""
-        return [self._point(self._entries[point["index"]]) for point in self.comparison["front"]]
+        """Channels: candidates that no other beats in every objective, sorted by the first one. Masks: every step."""
+        return self._points.front()
 
     def table(self) -> str:
         """Baseline against pruned: accuracy, parameters, MACs, sizes, latency."""
@@ -131,32 +109,8 @@ class Result:
         return f"<evoprune run in {self.directory}>\n{self.table()}"
 
     @cached_property
-    def _entries(self) -> list[JournalEntry]:
-        return read_journal(self.directory / JOURNAL)
-
-    @cached_property
-    def _dense(self) -> nn.Module:
-        model = self._source.load().model
-        path = self.directory / BASELINE
-        put_weights(model, read_weights(path), str(path))
-        return model.eval()
-
-    @cached_property
-    def _encoding(self) -> Encoding:
-        return build_encoding(self.config, analyze(self._dense, self._source.load().example_inputs))
-
-    def _point(self, entry: JournalEntry, build: Callable[[PruningPlan], nn.Module] | None = None) -> Point:
-        assert entry.genome is not None
-        plan = self._encoding.decode(entry.genome)
-        return Point(
-            entry.evaluation.objectives, plan, lambda: build(plan) if build is not None else prune(self._dense, plan)
-        )
-
-    def _finished(self, plan: PruningPlan) -> nn.Module:
-        model = prune(self._dense, plan)
-        path = self.directory / ARTIFACT
-        put_weights(model, read_artifact_weights(path), str(path))
-        return model.eval()
+    def _points(self) -> Points:
+        return points_of(self.directory, self.config, self._source, self.comparison)
 
 
 def evolve(
@@ -181,7 +135,8 @@ def evolve(
         task: Train, select and test sets, loss and metric.
         example_inputs: A tensor, a tuple of positional or a dict of keyword arguments for one forward pass.
         constraints: Bounds such as `"macs<=0.5"`; up to 1 without a unit they are fractions of the dense network's value.
-        encoding: What a genome means; `channel-bits` when neither this nor `config` says.
+        encoding: What a genome means: `channel-bits`, which is the default, prunes channels; `weight-bits`, `keep-ratios` and
+            `threshold-exceptions` mask single weights of any module.
         time_budget: Seconds, or a duration such as `"30m"`.
         seed: The one seed that everything random grows from; 0 when neither this nor `config` says.
         workers: Candidates evaluated at once; 1 when neither this nor `config` says. With more than one, model and task must be
@@ -238,6 +193,71 @@ def resume(directory: Path | str, *, listeners: Sequence[Listener] = ()) -> Resu
     """
     resolved = stored_config(Path(directory))
     return execute_run(resolved, recipe_source(resolved), Path(directory), listeners)
+
+
+class Finetuned:
+    """A run's model that was trained further.
+
+    Args:
+        directory: Where it was written to.
+        comparison: The document of its `comparison.json`.
+        source: Where the run's model and task come from.
+    """
+
+    def __init__(self, directory: Path, comparison: Mapping[str, Any], source: ProblemSource) -> None:
+        self.directory = directory
+        self.comparison = comparison
+        self._source = source
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network, on the CPU, in eval mode."""
+        return load(self.directory, factory=lambda: self._source.load().model)
+
+    def table(self) -> str:
+        """Before against after: accuracy, parameters, sparsity."""
+        return text_table(self.comparison, ("pruned", "finetuned"))
+
+    def __repr__(self) -> str:
+        return f"<fine-tuned model in {self.directory}>\n{self.table()}"
+
+
+def finetune(
+    directory: Path | str,
+    *,
+    epochs: float | None = None,
+    lr: float | None = None,
+    out: Path | str | None = None,
+    config: Mapping[str, Any] | None = None,
+    model: nn.Module | None = None,
+    task: Task | None = None,
+    example_inputs: Any = None,
+    listeners: Sequence[Listener] = (),
+) -> Finetuned:
+    """Train the finished model of a run further, with its masks held, on train and select; judged once on test.
+
+    Args:
+        directory: The run directory; its own files stay as they are.
+        epochs: As many as the run's last retraining when None.
+        lr: Peak learning rate; that of the run's retraining when None.
+        out: A new or empty directory; `finetuned` in the run directory when None.
+        config: Further settings of `training` and `execution`.
+        model: What `evolve` was called with, and so `task` and `example_inputs`; not for a recipe's run.
+        task: Its data are the run's.
+        example_inputs: For one forward pass.
+        listeners: Told of everything that happens.
+
+    Raises:
+        UsageError: There is no finished run, `out` holds something, or the data are not the run's.
+    """
+    run = Path(directory)
+    resolved = finetune_config(run, epochs=epochs, lr=lr, settings=config)
+    if model is not None and task is not None:
+        source: ProblemSource = LiveSource(Problem(model, task, example_inputs, factory_of(model)))
+    else:
+        source = finetune_source(run, resolved)
+    target = Path(out) if out is not None else run / FINETUNED
+    return Finetuned(target, finetune_run(run, resolved, source, target, broadcast(listeners)), source)
 
 
 def execute_run(config: Config, source: ProblemSource, directory: Path, listeners: Sequence[Listener]) -> Result:

@@ -113,7 +113,7 @@ class MaskPlan:
     @property
     def sparsity(self) -> float:
         """Fraction pruned of the masked tensors, 0 to 1; 0 without any."""
-        return 1 - self.kept / self.size if self.size else 0.0
+        return (self.size - self.kept) / self.size if self.size else 0.0
 
     @cached_property
     def digest(self) -> str:

@@ -18,6 +18,9 @@ def run_recipe(
     seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
     workers: Annotated[str | None, typer.Option(help="Candidates evaluated at once: a number, or auto.")] = None,
     executor: Annotated[str | None, typer.Option(help="in-process, process-pool or auto.")] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="A layer or pattern whose weights to mask; repeatable.")
+    ] = None,
     time_budget: Annotated[str | None, typer.Option(help="For example 90s, 30m or 1h30m.")] = None,
     constraint: Annotated[list[str] | None, typer.Option(help='A bound such as "macs<=0.5"; repeatable.')] = None,
     assignments: Annotated[
@@ -34,7 +37,7 @@ def run_recipe(
     from evoprune.run.settings import parse_overrides, read_config
 
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
-    flags = _flags(seed, workers, executor, time_budget, constraint)
+    flags = _flags(seed, workers, executor, layer, time_budget, constraint)
     config = resolve_recipe_config(name, file, parse_overrides(assignments or []), flags)
     run_in_terminal(config, recipe_source(config), run_directory(config, out))
 
@@ -43,6 +46,7 @@ def _flags(
     seed: int | None,
     workers: str | None,
     executor: str | None,
+    layers: list[str] | None,
     time_budget: str | None,
     constraints: list[str] | None,
 ) -> dict[str, Any]:
@@ -50,6 +54,7 @@ def _flags(
         "run": {"seed": seed, "time_budget": time_budget},
         "execution": {"workers": workers, "executor": executor},
         "search": {"constraints": constraints},
+        "masks": {"layers": layers},
     }
     return {
         section: {key: value for key, value in values.items() if value is not None} for section, values in given.items()

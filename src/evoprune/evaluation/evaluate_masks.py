@@ -80,13 +80,18 @@ def evaluate_masks(bench: MaskBench, genome: BitGenome, rung: int = 0) -> tuple[
         rung: Noted in the evaluation.
 
     Returns:
-        The evaluation, with `accuracy`, `loss`, `sparsity` and, for classes, `worst_class_accuracy`; and what it took. A
-        candidate that can't be measured is FAILED, not an exception.
+        The evaluation, with `accuracy`, `loss`, `sparsity` of all prunable weights, `layer_sparsity` of those that are searched
+        and, for classes, `worst_class_accuracy`; and what it took. A candidate that can't be measured is FAILED, not an exception.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         plan = bench.encoding.decode(genome)
-        values = {"sparsity": 1 - (plan.kept + bench.kept_elsewhere) / bench.weights, **_figures(bench, plan, genome)}
+        pruned = bench.weights - plan.kept - bench.kept_elsewhere
+        values = {
+            "sparsity": pruned / bench.weights,
+            "layer_sparsity": plan.sparsity,
+            **_figures(bench, plan, genome),
+        }
         for name, value in values.items():
             if not math.isfinite(value):
                 raise MeasurementError(f"{name} is {value}")

@@ -27,11 +27,11 @@ class WeightedFitness:
 
 @dataclass(frozen=True)
 class MaskFitness:
-    """`w_acc * accuracy + w_sparsity * sparsity - w_loss * loss`, higher is better.
+    """`w_acc * accuracy + w_sparsity * layer_sparsity - w_loss * loss`, higher is better.
 
     Attributes:
         w_acc: Weight of the metric on the select set, at least 0.
-        w_sparsity: Weight of the fraction of zeros, at least 0.
+        w_sparsity: Weight of the fraction of zeros among the weights that are searched, at least 0.
         w_loss: Weight of the loss on the select set, at least 0; not all three 0.
     """
 
@@ -40,6 +40,6 @@ class MaskFitness:
     w_loss: float
 
     def __call__(self, values: Mapping[str, float]) -> float:
-        """Fitness of a candidate with these `accuracy`, `sparsity` and `loss`."""
-        gain = self.w_acc * values["accuracy"] + self.w_sparsity * values["sparsity"]
+        """Fitness of a candidate with these `accuracy`, `layer_sparsity` and `loss`."""
+        gain = self.w_acc * values["accuracy"] + self.w_sparsity * values["layer_sparsity"]
         return gain - self.w_loss * values["loss"]

@@ -117,6 +117,16 @@ def read_artifact_weights(directory: Path) -> dict[str, Tensor]:
     return read_sparse_file(path) if masked else read_weights(path)
 
 
+def read_artifact_plan(directory: Path) -> AnyPlan:
+    """What the finished network keeps of the dense one.
+
+    Raises:
+        StoreCorruptedError: A file is missing or damaged.
+    """
+    masked = read_json(directory / MODEL).get("kind") == MASK_KIND
+    return _read_plan(directory / (MASKS if masked else PLAN))
+
+
 def _read_plan(path: Path) -> AnyPlan:
     try:
         if path.name == MASKS:

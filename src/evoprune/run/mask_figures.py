@@ -36,7 +36,7 @@ class Figures:
         figures = self._measured(
             model, scored_samples(self.config, self.problem), self.config.execution.candidate_threads
         )
-        return {**figures, "sparsity": 0.0}
+        return {**figures, "sparsity": 0.0, "layer_sparsity": 0.0}
 
     def of_select(self, model: nn.Module) -> dict[str, float]:
         """On the whole select set, with the threads of training."""

@@ -11,7 +11,13 @@ from evoprune.objectives.constraint import Constraint
 from evoprune.results import Evaluation
 from evoprune.run.config import Config
 
-MAXIMIZED: Final = {"accuracy": True, "loss": False, "sparsity": True, "worst_class_accuracy": True}
+MAXIMIZED: Final = {
+    "accuracy": True,
+    "loss": False,
+    "sparsity": True,
+    "layer_sparsity": True,
+    "worst_class_accuracy": True,
+}
 
 
 def costs_of(evaluation: Evaluation, objectives: Sequence[str]) -> tuple[float, ...]:

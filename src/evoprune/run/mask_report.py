@@ -23,7 +23,7 @@ def layers_document(plan: MaskPlan, weights: Sequence[MaskableWeight]) -> list[d
                 "name": weight.name,
                 "weights": weight.size,
                 "kept": kept,
-                "sparsity": 1 - kept / weight.size,
+                "sparsity": (weight.size - kept) / weight.size,
             }
         )
     return rows

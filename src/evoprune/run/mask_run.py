@@ -27,7 +27,7 @@ from evoprune.run.mask_schedule import Step, schedule
 from evoprune.run.mask_search import MaskSearches
 from evoprune.run.mask_stage import build_space, everything_alive, prunable_weights
 from evoprune.run.mask_training import importance_orders, retrain_masked
-from evoprune.run.mask_work import MaskWork
+from evoprune.run.mask_work import MaskWork, sparse_enough
 from evoprune.run.opening import open_problem
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.solutions import write_solution
@@ -103,12 +103,16 @@ class MaskRun:
                         break
                     record = found
                     records.add(record)
+                    # What searches began with can be made again; the networks between them are kept.
+                    folder.keep_only({one.state for one in records.all})
                 verdict = _verdict(config, record, dense)
                 if verdict:
                     self.notify(Decision("masks", f"step {step.index} is not taken and the search ends: {verdict}"))
                     break
                 state = folder.get(record.state)
                 self._write_solutions(problem.model, state, step.names, weights)
+                if sparse_enough(config, record.sparsity):
+                    break
         return state
 
     def _take(

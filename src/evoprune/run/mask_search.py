@@ -123,7 +123,7 @@ class MaskSearches:
             may_go_on=lambda generation: self._may_begin(begun + generation),
             notify=self._notify,
             place=Place(self.evaluations, stage, {"step": stage.step, "encoding": stage.encoding}),
-            enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["sparsity"]),
+            enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
         )
         self.evaluations += end.evaluations
         if end.best is None:

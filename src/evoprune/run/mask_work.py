@@ -93,7 +93,6 @@ def evolve_alone(config: Config, bench: MaskBench, state: State, job: Job) -> Ou
     seeds = SeedTree(config.run.seed).child("alone", stage.step, *stage.names)
     fitness = mask_fitness(config)
     history = _History()
-    size = sum(weight.size for weight in space.weights)
     executor = InProcessExecutor(
         lambda: lambda one: Outcome(one, *evaluate_masks(bench, one.genome, one.rung)),
         workers=1,
@@ -111,7 +110,7 @@ def evolve_alone(config: Config, bench: MaskBench, state: State, job: Job) -> Ou
             objectives=len(config.search.objectives),
             may_go_on=lambda _: True,
             notify=ignore,
-            enough=lambda entry: sparse_enough(config, _own_sparsity(bench, size, entry.evaluation.objectives)),
+            enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
         )
     except CandidateError as error:
         end = None
@@ -121,8 +120,7 @@ def evolve_alone(config: Config, bench: MaskBench, state: State, job: Job) -> Ou
         reason = reason if end is None else "no candidate could be scored"
         return Outcome(job, Evaluation(job.genome.digest, job.rung, Status.FAILED, {}, reason=reason), cost)
     best = end.best
-    rows = tuple({**row, "sparsity": _own_sparsity(bench, size, row)} for row in history.by_generation())
-    found = Found(best.genome, best.entry.fitness or 0.0, rows)
+    found = Found(best.genome, best.entry.fitness or 0.0, tuple(history.by_generation()))
     return Outcome(job, best.entry.evaluation, cost, found)
 
 
@@ -135,11 +133,6 @@ def sparse_enough(config: Config, sparsity: float) -> bool:
     """Whether the target sparsity is reached, where there is one."""
     target = config.masks.target_sparsity
     return target is not None and sparsity >= target
-
-
-def _own_sparsity(bench: MaskBench, size: int, values: Mapping[str, float]) -> float:
-    """Sparsity of the searched weights alone, `size` of them, from that of all weights of the run."""
-    return 1 - (round((1 - values["sparsity"]) * bench.weights) - bench.kept_elsewhere) / size
 
 
 class _History(MemoryJournal):
