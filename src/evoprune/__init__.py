@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from evoprune.api import (
         ComputeReport,
         Config,
+        Finetuned,
         Frozen,
         Group,
         MaskPlan,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         analyze,
         count,
         evolve,
+        finetune,
         importance,
         load,
         mask,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ComputeReport",
     "Config",
+    "Finetuned",
     "Frozen",
     "Group",
     "MaskPlan",
@@ -50,6 +53,7 @@ __all__ = [
     "analyze",
     "count",
     "evolve",
+    "finetune",
     "importance",
     "load",
     "mask",

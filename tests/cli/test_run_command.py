@@ -83,7 +83,7 @@ def test_run_goes_to_a_directory_named_after_the_recipe_when_none_is_given(evopr
         (["missing.yaml"], ["can't read the configuration missing.yaml"]),
         ([TINY, "--set", "traning.lr=1"], ["traning is not a setting", "training"]),
         ([TINY, "--set", "ga.pop_size"], ["key.path=value"]),
-        ([TINY, "--set", "fitness.w_acc=0", "--set", "fitness.w_macs=0"], ["w_acc and w_macs can't both be 0"]),
+        ([TINY, "--set", "fitness.w_acc=0", "--set", "fitness.w_macs=0"], ["weights can't all be 0"]),
         ([TINY, "--workers", "0"], ["execution.workers"]),
         ([TINY, "--workers", "many"], ["execution.workers", "'auto'"]),
         ([TINY, "--seed", "-1"], ["run.seed", "greater than or equal to 0"]),

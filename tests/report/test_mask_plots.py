@@ -96,3 +96,17 @@ def test_figures_are_the_same_when_drawn_again(tmp_path):
     assert all(
         (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in MASK_FIGURES
     )
+
+
+def test_finished_network_stands_at_the_step_that_it_comes_from():
+    comparison = MaskRun(goals=(0.5, 0.75), generations=1).comparison()
+    comparison["pruned"]["sparsity"] = comparison["steps"][0]["sparsity"]
+    star = sparsity_accuracy_figure(comparison).axes[1].lines[-1]
+    assert list(star.get_xdata()) == [1]
+
+
+def test_layer_figure_names_parameters_where_a_layer_has_several():
+    comparison = MaskRun({"one": 10}, goals=(0.5,), generations=1).comparison()
+    comparison["layers"] *= 2
+    (axes,) = layer_sparsity_figure(comparison).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one.weight"] * 2

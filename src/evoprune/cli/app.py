@@ -9,7 +9,9 @@ import traceback
 import typer
 
 import evoprune
+from evoprune.cli.finetune_command import finetune_model
 from evoprune.cli.inspect_command import inspect_model
+from evoprune.cli.layers_command import list_layers
 from evoprune.cli.recipes_command import list_recipes
 from evoprune.cli.resume_command import resume_run
 from evoprune.cli.run_command import run_recipe
@@ -26,6 +28,8 @@ app.command("run")(run_recipe)
 app.command("resume")(resume_run)
 app.command("recipes")(list_recipes)
 app.command("inspect")(inspect_model)
+app.command("layers")(list_layers)
+app.command("finetune")(finetune_model)
 
 
 @app.callback(invoke_without_command=True)

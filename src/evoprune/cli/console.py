@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -18,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from evoprune.api import Result
 from evoprune.events import (
@@ -31,10 +34,12 @@ from evoprune.events import (
     StageStarted,
     TrainingProgress,
 )
-from evoprune.report.summary import comparison_rows
+from evoprune.report.summary import comparison_rows, layer_rows
 from evoprune.run.event_log import describe
 
-TITLES = {"baseline": "training the baseline", "retrain": "retraining the best network"}
+TITLES = {"baseline": "training the baseline", "retrain": "retraining the best network", "finetune": "fine-tuning"}
+
+LAYER_HEADINGS = ("layer", "weights", "stay", "sparsity")
 
 
 class Console:
@@ -82,7 +87,7 @@ class Console:
                 self._show(event.name, event.done_bytes, event.total_bytes or None, note)
             case TrainingProgress():
                 done, total = event.epoch * event.batches + event.batch, event.epochs * event.batches
-                self._show(TITLES[event.stage], done, total, f"loss {event.loss:.3f}")
+                self._show(TITLES.get(event.stage, event.stage), done, total, f"loss {event.loss:.3f}")
             case GenerationStarted():
                 if event.generation == 0:  # of a search of its own
                     self._best = None
@@ -101,19 +106,31 @@ class Console:
     def show_result(self, result: Result) -> None:
         """The comparison, and where everything is."""
         if self._idle:
-            self._console.print("this run is already done; nothing was run again", markup=False)
-        table = Table(title="baseline against pruned", title_justify="left")
-        for heading in ("", "baseline", "pruned", "change"):
-            table.add_column(heading, justify="right" if heading else "left")
-        for row in comparison_rows(result.comparison):
-            table.add_row(*row)
+            self._say("this run is already done; nothing was run again")
+        comparison = result.comparison
+        self._table("baseline against pruned", ("", "baseline", "pruned", "change"), comparison_rows(comparison))
+        masks = layer_rows(comparison)
+        if masks:
+            self._table("weights by layer", LAYER_HEADINGS, masks)
+        figure, model = ("sparsity_per_layer.png", "sparse") if masks else ("ga_fitness_evolution.png", "small")
+        self._say(f"everything is in {result.directory}; figures such as {figure}, the {model} model in artifact/")
+
+    def show_finetuned(self, comparison: Mapping[str, Any], out: Path) -> None:
+        """What fine-tuning changed, and where the model is."""
+        models = ("pruned", "finetuned")
+        self._table("pruned against fine-tuned", ("", *models, "change"), comparison_rows(comparison, models))
+        self._say(f"the fine-tuned model is in {out}; evoprune.load reads it")
+
+    def _table(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        table = Table(title=title, title_justify="left")
+        for number, heading in enumerate(headings):
+            table.add_column(heading, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*map(Text, row))
         self._console.print(table)
-        self._console.print(
-            f"everything is in {result.directory}; the fitness evolution in ga_fitness_evolution.png, "
-            "the small model in artifact/",
-            markup=False,
-            soft_wrap=True,
-        )
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _candidate(self, event: CandidateEvaluated) -> None:
         values = event.evaluation.objectives

@@ -16,9 +16,7 @@ WIDTH = 120
 
 def show(name: str, inspection: Inspection, dense_accuracy: float | None, notes: Sequence[str]) -> None:
     """Print what can be pruned, what can't, and what it costs."""
-    console = RichConsole(highlight=False)
-    if not console.is_terminal:
-        console = RichConsole(highlight=False, width=WIDTH)
+    console = new_console()
     for note in notes:
         console.print(f"note: {note}", markup=False)
     if dense_accuracy is not None:
@@ -35,6 +33,12 @@ def show(name: str, inspection: Inspection, dense_accuracy: float | None, notes:
         console.print(f"MACs can't be predicted for every plan, and are counted there: {reason}", markup=False)
 
 
+def new_console() -> RichConsole:
+    """A console for tables: as wide as the terminal, or of `WIDTH` columns."""
+    console = RichConsole(highlight=False)
+    return console if console.is_terminal else RichConsole(highlight=False, width=WIDTH)
+
+
 def _groups(name: str, inspection: Inspection) -> Table:
     groups = len(inspection.groups)
     title = f"{name}: {inspection.units:,} units in {groups} {'group' if groups == 1 else 'groups'} can be pruned"
@@ -47,7 +51,7 @@ def _groups(name: str, inspection: Inspection) -> Table:
         *(["accuracy lost at half"] if with_losses else []),
         "constraint",
     ]
-    table = _table(title, headings, right=("units", "MACs", "parameters", "accuracy lost at half"))
+    table = new_table(title, headings, right=("units", "MACs", "parameters", "accuracy lost at half"))
     for row in inspection.groups:
         share = "?" if row.macs_share is None else f"{row.macs_share:.1%}"
         lost = [f"{row.accuracy_lost:+.4f}"] if row.accuracy_lost is not None else []
@@ -58,7 +62,7 @@ def _groups(name: str, inspection: Inspection) -> Table:
 
 
 def _frozen(inspection: Inspection) -> Table:
-    table = _table("can't be pruned", ["layer", "its output ..."])
+    table = new_table("can't be pruned", ["layer", "its output ..."])
     for name, reason in inspection.frozen:
         table.add_row(Text(name), Text(reason))
     return table
@@ -66,7 +70,7 @@ def _frozen(inspection: Inspection) -> Table:
 
 def _costs(inspection: Inspection) -> Table:
     dense = inspection.dense
-    table = _table(
+    table = new_table(
         "cost per sample", ["kept of every group", "MACs", "", "parameters", " "], right=("MACs", "", "parameters", " ")
     )
     table.add_row("all", f"{dense.macs:,}", "100.0%", f"{dense.params:,}", "100.0%")
@@ -81,7 +85,8 @@ def _costs(inspection: Inspection) -> Table:
     return table
 
 
-def _table(title: str, headings: Sequence[str], right: Sequence[str] = ()) -> Table:
+def new_table(title: str, headings: Sequence[str], right: Sequence[str] = ()) -> Table:
+    """A table with these columns; those of `right` are aligned to the right."""
     table = Table(title=Text(title), title_justify="left")
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -14,25 +16,40 @@ from evoprune.api import execute_run
 from evoprune.cli.console import Console
 from evoprune.errors import RunError
 from evoprune.run.config import Config
+from evoprune.run.finetune import finetune_run
 from evoprune.run.problem import ProblemSource
 
 
 def run_in_terminal(config: Config, source: ProblemSource, directory: Path) -> None:
     """Run to the end and show the comparison; on Ctrl-C or SIGTERM say how to resume, and exit with code 1."""
-    signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
     try:
-        with console:
+        with _stopping_with(_go_on(directory)), console:
             result = execute_run(config, source, directory, [console])
+    except RunError as error:
+        raise type(error)(error.message, error.hint or _go_on(directory)) from error
+    console.show_result(result)
+
+
+def finetune_in_terminal(directory: Path, config: Config, source: ProblemSource, out: Path) -> None:
+    """Train a run's finished model further and show what that changed; nothing stays of it on Ctrl-C or SIGTERM."""
+    console = Console()
+    with _stopping_with("nothing was written"), console:
+        comparison = finetune_run(directory, config, source, out, console)
+    console.show_finetuned(comparison, out)
+
+
+@contextmanager
+def _stopping_with(last_words: str) -> Iterator[None]:
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
     except KeyboardInterrupt:
         # A second signal, as `make` sends one to its whole group, must not spoil the exit.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        typer.echo(f"stopped; {_go_on(directory)}", err=True)
+        typer.echo(f"stopped; {last_words}", err=True)
         sys.exit(1)
-    except RunError as error:
-        raise type(error)(error.message, error.hint or _go_on(directory)) from error
-    console.show_result(result)
 
 
 def _go_on(directory: Path) -> str:

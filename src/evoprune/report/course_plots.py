@@ -64,7 +64,9 @@ def _key(seconds: set[str]) -> Iterator[Line2D]:
         yield Line2D([], [], color=MEAN, linewidth=1.8, label="sparsity (right)")
     if "loss" in seconds:
         yield Line2D([], [], color=MUTED, linewidth=1.8, label="loss (right)")
-    yield Line2D([], [], color=BEST, marker="o", markerfacecolor="white", linestyle="", label="before retraining")
+    yield Line2D(
+        [], [], color=BEST, marker="o", markerfacecolor="white", linestyle="", label="all of select, before retraining"
+    )
     yield Line2D([], [], color=ACCENT, marker="o", linestyle="", label="after retraining")
 
 
@@ -224,9 +226,13 @@ def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Lines) -
         step = known.get(number)
         if len(starts) < 2 or position % every or step is None:
             continue
-        title = ", ".join(step["layers"]) if by_layer else step_title(step)
+        title = ", ".join(step["layers"]) if by_layer else _goal_or_number(step)
         turned = by_layer and len(starts) > 6
         axes.text(
             (start + stop - 2) / 2, 1.01, title, transform=axes.get_xaxis_transform(), color=INK, fontsize=8,
             ha="left" if turned else "center", va="bottom", rotation=50 if turned else 0, rotation_mode="anchor",
         )  # fmt: skip
+
+
+def _goal_or_number(step: Mapping[str, Any]) -> str:
+    return step_title(step) if step.get("goal") is None else f"goal {step_title(step)}"

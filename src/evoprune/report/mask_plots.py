@@ -38,7 +38,7 @@ _HALO: Final = (withStroke(linewidth=3, foreground="white"),)
 
 
 def layer_sparsity_figure(comparison: Mapping[str, Any]) -> Figure:
-    """A bar per layer, annotated with its sparsity and the weights that stay.
+    """A bar per layer (per weight tensor, where a layer has several), annotated with its sparsity and the weights that stay.
 
     Args:
         comparison: The document of `comparison.json`.
@@ -52,7 +52,7 @@ def layer_sparsity_figure(comparison: Mapping[str, Any]) -> Figure:
     axes.barh(positions, [layer["sparsity"] for layer in layers], color=BEST, height=0.7)
     overall = comparison["pruned"]["sparsity"]
     axes.axvline(overall, color=ACCENT, linewidth=1.4, linestyle="--")
-    axes.set_yticks(positions, [layer["layer"] for layer in layers])
+    axes.set_yticks(positions, _names(layers))
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     _write_columns(axes, layers)
@@ -60,6 +60,12 @@ def layer_sparsity_figure(comparison: Mapping[str, Any]) -> Figure:
     axes.set_xlabel(f"share of zeros; all layers together (dashed): {100 * overall:.2f} %")
     axes.set_title("Sparsity per layer", color=INK, loc="left")
     return figure
+
+
+def _names(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of layers; of the parameters where a layer has several."""
+    every = [str(layer["layer"]) for layer in layers]
+    return [name if every.count(name) == 1 else str(layer["name"]) for name, layer in zip(every, layers, strict=True)]
 
 
 def _write_columns(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
@@ -137,8 +143,7 @@ def _draw_accuracy(axes: Axes, points: _Points, comparison: Mapping[str, Any]) -
     final = comparison["pruned"]["accuracy"]
     axes.axhline(comparison["baseline"]["accuracy"], color=INK, linewidth=1, linestyle="--")
     axes.plot(*zip(*known, strict=True), "-o", color=BEST, linewidth=2, markersize=5)
-    last = len(points.names) - 1
-    axes.plot([last], [final], "*", color=ACCENT, markersize=14, zorder=5)
+    axes.plot([_finished_at(points, comparison)], [final], "*", color=ACCENT, markersize=14, zorder=5)
     if len(known) <= MOST_VALUES:
         for number, value in known:
             _note(axes, number, value, BEST, 9)
@@ -146,6 +151,13 @@ def _draw_accuracy(axes: Axes, points: _Points, comparison: Mapping[str, Any]) -
     # A little air below, and never so near that noise looks like a collapse.
     span = max(max(shown) - min(shown), 0.01)
     axes.set_ylim(min(shown) - 0.25 * span, max(shown) + 0.2 * span)
+
+
+def _finished_at(points: _Points, comparison: Mapping[str, Any]) -> int:
+    """The step that the finished network comes from: the last one, unless that one cost too much to be taken."""
+    sparsity = comparison["pruned"]["sparsity"]
+    taken = [number for number, value in enumerate(points.sparsity) if abs(value - sparsity) < 1e-9]
+    return taken[-1] if taken else len(points.names) - 1
 
 
 def _note(axes: Axes, x: float, y: float, colour: str, above: float) -> None:

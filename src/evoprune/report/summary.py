@@ -52,10 +52,19 @@ def text_table(comparison: Mapping[str, Any], models: tuple[str, str] = ("baseli
 
 
 def layer_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """`(layer, weights, kept, sparsity)` of each layer of a mask run, and of all together; none for a run of channels."""
+    """`(layer, weights, kept, sparsity)` of each layer of a mask run, and of all together; none for a run of channels.
+
+    A layer of several weight tensors, such as attention, has a row for each.
+    """
     layers = comparison.get("layers", [])
+    names = [one["layer"] for one in layers]
     rows = [
-        (str(one["layer"]), f"{one['weights']:,}", f"{one['kept']:,}", _text(one["sparsity"], "percent"))
+        (
+            str(one["layer"] if names.count(one["layer"]) == 1 else one["name"]),
+            f"{one['weights']:,}",
+            f"{one['kept']:,}",
+            _text(one["sparsity"], "percent"),
+        )
         for one in layers
     ]
     if len(layers) > 1:

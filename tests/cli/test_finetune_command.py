@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+TINY = "evoprune.testing.tiny:tiny_recipe"
+
+
+@pytest.fixture
+def masked(evoprune, tmp_path):
+    """The directory of a finished mask run, and what the command wrote."""
+    settings = [
+        "search.encoding=keep-ratios",
+        "masks.goals=[0.8]",
+        "ga.pop_size=4",
+        "ga.num_generations=2",
+        "training.epochs=1",
+        "training.retrain_epochs=1",
+        "training.batch_size=64",
+        "execution.training_threads=1",
+    ]
+    flags = [part for setting in settings for part in ("--set", setting)]
+    done = evoprune("run", TINY, "--workers", 1, "--out", tmp_path / "masked", *flags)
+    assert done.code == 0, done.err
+    return tmp_path / "masked", done
+
+
+def test_run_shows_sparsity_and_a_table_of_layers(masked):
+    directory, done = masked
+    assert "sparsity of weights" in done.out
+    assert "weights by layer" in done.out
+    assert "the sparse model in artifact/" in done.out
+    assert {path.name for path in directory.glob("*.png")} == {
+        "ga_fitness_evolution.png",
+        "layer_evolution.png",
+        "sparsity_and_accuracy.png",
+        "sparsity_per_layer.png",
+    }
+
+
+def test_finetune_shows_what_it_changed_and_where_it_is(evoprune, masked):
+    directory, _ = masked
+    done = evoprune("finetune", directory, "--epochs", 0.5, "--lr", 0.01, "--set", "training.weight_decay=0")
+    assert (done.code, done.err) == (0, "")
+    assert "pruned against fine-tuned" in done.out
+    assert f"the fine-tuned model is in {directory / 'finetuned'}" in done.out
+    manifest = json.loads((directory / "finetuned" / "manifest.json").read_text())
+    training = manifest["identity"]["training"]
+    assert (training["retrain_epochs"], training["retrain_lr"], training["weight_decay"]) == (0.5, 0.01, 0)
+
+
+def test_finetune_refuses_a_second_time_unless_another_directory_is_named(evoprune, masked):
+    directory, _ = masked
+    assert evoprune("finetune", directory, "--epochs", 0).code == 0
+    again = evoprune("finetune", directory, "--epochs", 0)
+    assert (again.code, "choose another --out" in again.err) == (2, True)
+    assert evoprune("finetune", directory, "--epochs", 0, "--out", directory / "more").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "is not a run directory"),
+        (["--set", "ga.pop_size=3"], "is not a run directory"),
+    ],
+)
+def test_finetune_exits_with_two_without_a_run(evoprune, tmp_path, arguments, message):
+    done = evoprune("finetune", tmp_path, *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_finetune_exits_with_two_for_settings_that_are_wrong_or_idle(evoprune, masked):
+    directory, _ = masked
+    assert "of no effect on fine-tuning" in evoprune("finetune", directory, "--set", "ga.pop_size=3").err
+    wrong = evoprune("finetune", directory, "--lr", -1)
+    assert (wrong.code, "training.retrain_lr" in wrong.err) == (2, True)
+    assert not (directory / "finetuned").exists()
