@@ -59,7 +59,7 @@ class BitGenome:
     @property
     def bits(self) -> Bits:
         """The bits, unpacked: [length] bool, a fresh array."""
-        return np.unpackbits(self.packed, count=self.length).astype(np.bool_)
+        return np.unpackbits(self.packed, count=self.length).view(np.bool_)
 
     @cached_property
     def digest(self) -> str:

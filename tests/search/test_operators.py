@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprune.genome import BitGenome
+from evoprune.search import operators
 from evoprune.search.operators import flip_bits, prune_bits, sample, single_point_crossover, uniform_crossover
 from evoprune.testing.search_suite import Groups
 
@@ -74,13 +75,20 @@ def test_sample_is_repaired_when_the_range_leaves_nothing(sizes, seed):
     assert genome.bits.sum() == len(sizes)
 
 
+def test_sample_draws_the_same_genome_whatever_is_drawn_at_once(monkeypatch):
+    whole = sample(Groups(40, 25), (0.3, 0.7), np.random.default_rng(5))
+    monkeypatch.setattr(operators, "CHUNK", 7)
+    assert sample(Groups(40, 25), (0.3, 0.7), np.random.default_rng(5)) == whole
+
+
 def test_single_point_crossover_exchanges_everything_behind_one_position():
     one, other = BitGenome.from_bits(np.ones(37, dtype=bool)), BitGenome.from_bits(np.zeros(37, dtype=bool))
     points = set()
     for seed in range(200):
         left, right = single_point_crossover(one, other, np.random.default_rng(seed))
         point = int(right.bits.argmax())
-        assert right.bits[point:].all() and not right.bits[:point].any()
+        assert right.bits[point:].all()
+        assert not right.bits[:point].any()
         assert np.array_equal(left.bits, ~right.bits)
         points.add(point)
     assert points == set(range(1, 37))

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from evoprune.errors import ConfigError
 from evoprune.genome import BitGenome, Bits, Segment
 from evoprune.mask_plan import MaskPlan
-from evoprune.pruning.encodings.mask_space import NEVER, Keys, MaskSpace, UnitBits, UnitKeys
+from evoprune.pruning.encodings.mask_space import MaskSpace, UnitBits, UnitKeys
 from evoprune.pruning.encodings.ratio_fields import RatioFields
+from evoprune.pruning.encodings.selection import NEVER, Keys
+
+Positions = NDArray[np.int32]
 
 
 class KeepRatios:
@@ -31,8 +34,8 @@ class KeepRatios:
     def __init__(self, space: MaskSpace) -> None:
         require_goal_and_orders(space, "keep-ratios")
         self._space = space
-        self._orders = list(space.orders.values())
-        self._fields = RatioFields(len(space.weights), len(self._orders))
+        self._fields = RatioFields(len(space.weights), len(space.orders))
+        self._positions: dict[tuple[int, str], Positions] = {}
         self.segments: tuple[Segment, ...] = tuple(
             Segment(weight.name, number * self._fields.width, self._fields.width)
             for number, weight in enumerate(space.weights)
@@ -65,29 +68,47 @@ class KeepRatios:
     def keys_of(self, bits: Bits) -> dict[str, Keys]:
         """Keys whose highest are what the fields in `bits` keep: how early each unit of a tensor is due, as its ratio grows."""
         ratios, orders = self._fields.read(bits)
-        chosen = [self._orders[order][weight.name] for order, weight in zip(orders, self._space.weights, strict=True)]
         return {
-            weight.name: _due(self._space.alive[weight.name], keys, ratio)
-            for weight, keys, ratio in zip(self._space.weights, chosen, ratios, strict=True)
+            weight.name: _due(self._space.alive[weight.name], self._positions_in(int(order), weight.name), ratio)
+            for weight, order, ratio in zip(self._space.weights, orders, ratios, strict=True)
         }
 
+    def _positions_in(self, order: int, name: str) -> Positions:
+        """Of a tensor's units; sorted when first asked for."""
+        key = order, name
+        if key not in self._positions:
+            scores = list(self._space.orders.values())[order][name]
+            self._positions[key] = _positions(self._space.alive[name], scores)
+        return self._positions[key]
 
-def _due(alive: Bits, keys: NDArray[np.float32], ratio: float) -> Keys:
+
+def _positions(alive: Bits, keys: Keys) -> Positions:
+    """[units] positions in descending order of the keys, counted from 1, the living before the dead."""
+    positions = np.empty(len(keys), dtype=np.int32)
+    positions[np.argsort(np.where(alive, -keys, np.float32(np.inf)), kind="stable")] = np.arange(
+        1, len(keys) + 1, dtype=np.int32
+    )
+    return positions
+
+
+def _due(alive: Bits, positions: Positions, ratio: float) -> Keys:
     """Minus the factor that the ratio has to be scaled by until the unit is kept; `NEVER` for those that are gone.
 
-    The unit at position p of n, counted from 1 in descending order, is kept once factor * ratio * n reaches p. The units of the
-    highest of these values over all tensors are thus the very ones that a common factor keeps.
+    The unit at position p of n is kept once factor * ratio * n reaches p. The units of the highest of these values over all
+    tensors are thus the very ones that a common factor keeps.
     """
-    order = np.argsort(np.where(alive, -keys, np.inf), kind="stable")
-    due = np.empty(len(keys), dtype=np.float32)
-    due[order] = -(np.arange(1, len(keys) + 1) / (ratio * len(keys))).astype(np.float32)
+    due = np.empty(len(positions), dtype=np.float32)
+    # Divided in double precision, a piece at a time: equal shares of tensors of different sizes are due together.
+    np.divide(positions, -ratio * len(positions), out=due, dtype=np.float64, casting="same_kind")
     due[~alive] = NEVER
     return due
 
 
 def uniform_bits(space: MaskSpace, keys: UnitKeys) -> dict[str, Bits]:
     """What a criterion keeps when every tensor keeps the same share."""
-    return space.choose({name: _due(space.alive[name], scores, 1.0) for name, scores in keys.items()})
+    return space.choose(
+        {name: _due(space.alive[name], _positions(space.alive[name], scores), 1.0) for name, scores in keys.items()}
+    )
 
 
 def require_goal_and_orders(space: MaskSpace, encoding: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evoprune.genome import BitGenome, Bits, Segment
 from evoprune.mask_plan import MaskPlan
 from evoprune.pruning.encodings.keep_ratios import KeepRatios, require_goal_and_orders
-from evoprune.pruning.encodings.mask_space import NEVER, MaskSpace, UnitBits, UnitKeys, top_indices
+from evoprune.pruning.encodings.mask_space import MaskSpace, UnitBits, UnitKeys
+from evoprune.pruning.encodings.selection import NEVER, top_indices
 
 MARGIN = 0.25
 """Units of the first order's ranks within this share of the goal, on either side, have an exception bit."""
@@ -64,22 +66,26 @@ class ThresholdExceptions:
         start = self._ratios.length
         keys = self._ratios.keys_of(flat[:start])
         chosen = self._space.choose(keys)
-        # Between the units that an exception keeps and those that one prunes, the order of the ratios goes on deciding.
+        if not flat[start:].any():
+            return chosen
         for weight in self._space.weights:
             near = self._near[weight.name]
             turned = near[flat[start : start + len(near)]]
             start += len(near)
-            one = keys[weight.name]
-            kept = chosen[weight.name][turned]
-            one[turned] = np.where(kept, one[turned] - _FAR, one[turned] + _FAR)
-            one[~self._space.alive[weight.name]] = NEVER
+            one, kept = keys[weight.name], chosen[weight.name][turned]
+            one[turned] = np.where(kept, one[turned] * _FAR, one[turned] / _FAR)
         return self._space.choose(keys)
 
 
-_FAR = np.float32(1e6)
+_FAR = np.float32(2.0**60)
+"""A factor past the range of due values, -2 ** 14 to -2 ** -31 at the utmost.
+
+Times it a unit comes after all others, and divided by it before them. It is a power of two, so that nothing is rounded: between
+the units that exceptions keep, and those that they prune, the order of the ratios goes on deciding.
+"""
 
 
-def _near_threshold(space: MaskSpace, keys: UnitKeys) -> dict[str, np.ndarray]:
+def _near_threshold(space: MaskSpace, keys: UnitKeys) -> dict[str, NDArray[np.int64]]:
     """Positions per weight tensor of the units whose rank over all tensors is near the goal, in ascending order."""
     assert space.kept is not None
     flat = np.concatenate([np.where(space.alive[weight.name], keys[weight.name], NEVER) for weight in space.weights])

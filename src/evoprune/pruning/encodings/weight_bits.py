@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprune.errors import UsageError
 from evoprune.genome import BitGenome, Bits, Segment
 from evoprune.mask_plan import MaskPlan
-from evoprune.pruning.encodings.mask_space import Keys, MaskSpace, UnitBits
+from evoprune.pruning.encodings.mask_space import MaskSpace, UnitBits
+from evoprune.pruning.encodings.selection import CHUNK, NEVER, Keys
 from evoprune.seeding import SeedTree
 
-BIT = np.float32(2.0)
-"""More than any tie-break: a bit that is set stays before one that is not."""
+_STEPS = 65535
+"""Ranks are kept as 16-bit numbers: they only ever break ties, together with chance."""
 
 
 class WeightBits:
@@ -18,18 +23,24 @@ class WeightBits:
 
     Args:
         space: What may be pruned, and how much of it stays.
+
+    Raises:
+        UsageError: Nothing is alive.
     """
 
     def __init__(self, space: MaskSpace) -> None:
         self._space = space
-        counts = [int(space.alive[weight.name].sum()) for weight in space.weights]
+        counts = [int(np.count_nonzero(space.alive[weight.name])) for weight in space.weights]
         starts = np.cumsum([0, *counts])
         self.segments: tuple[Segment, ...] = tuple(
             Segment(weight.name, int(start), count)
             for weight, start, count in zip(space.weights, starts, counts, strict=False)
             if count
         )
+        self._counts = counts
         self._length = int(starts[-1])
+        if not self._length:
+            raise UsageError("there are no weights left to prune", "choose layers that still have weights")
 
     @property
     def length(self) -> int:
@@ -43,73 +54,83 @@ class WeightBits:
         importance order; by chance alone where there is none.
         """
         space, bits = self._space, self.bits_of(genome)
-        if self._fits(bits):
+        if space.fits(bits):
             return genome
-        ties = self._ties(genome)
+        generator = SeedTree(0).child("repair", genome.digest).generator()
         if space.kept is not None:
-            keys = {name: ties[name] + BIT * on.astype(np.float32) for name, on in bits.items()}
-            return self.encode(space.choose(keys))
+            return self.encode(space.choose_flat(self._preferences(bits, generator)))
         mended = {}
         for weight in space.weights:
-            on, keys_of = bits[weight.name], ties[weight.name]
-            allowed = space.admissible(weight, on, keys_of)
-            mended[weight.name] = space.guarded(weight, allowed, keys_of)
+            keys = np.full(len(space.alive[weight.name]), NEVER, dtype=np.float32)
+            self._draw_ties(weight.name, space.alive[weight.name], keys, generator)
+            mended[weight.name] = space.mended(weight, bits[weight.name], keys)
         return self.encode(mended)
 
     def decode(self, genome: BitGenome) -> MaskPlan:
         """The masks of a repaired genome."""
         return self._space.plan(self.bits_of(genome))
 
-    def encode(self, bits: UnitBits) -> BitGenome:
-        """The genome that keeps these units, all of them alive."""
-        space = self._space
-        return BitGenome.from_bits(
-            np.concatenate([bits[weight.name][space.alive[weight.name]] for weight in space.weights])
-        )
+    def encode(self, bits: UnitBits, order: int = 0) -> BitGenome:
+        """The genome that keeps these units, all of them alive; `order` says nothing here."""
+        del order
+        parts = []
+        for weight, count in zip(self._space.weights, self._counts, strict=True):
+            alive, on = self._space.alive[weight.name], bits[weight.name]
+            parts.append(on if count == len(alive) else on[alive])
+        return BitGenome.from_bits(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     def bits_of(self, genome: BitGenome) -> dict[str, Bits]:
         """[units] bool per weight."""
         flat, start, units = genome.bits, 0, {}
-        for weight in self._space.weights:
-            alive = self._space.alive[weight.name]
-            count = int(alive.sum())
-            bits = np.zeros(len(alive), dtype=np.bool_)
-            bits[alive] = flat[start : start + count]
-            units[weight.name] = bits
+        for weight, count in zip(self._space.weights, self._counts, strict=True):
+            alive, on = self._space.alive[weight.name], flat[start : start + count]
+            if count < len(alive):
+                spread = np.zeros(len(alive), dtype=np.bool_)
+                spread[alive] = on
+                on = spread
+            units[weight.name] = on
             start += count
         return units
 
-    def _fits(self, bits: UnitBits) -> bool:
+    def _preferences(self, bits: UnitBits, generator: np.random.Generator) -> Keys:
+        """[all units] keys: a tie-break from 0 to below 1, and 1 more for what is set, which so stays before all else."""
         space = self._space
+        assert space.kept is not None
         total = sum(space.weights_in(weight, bits[weight.name]) for weight in space.weights)
-        if space.kept is not None and not space.kept - self._largest_unit < total <= space.kept:
-            return False
-        for weight in space.weights:
+        # Where units only have to go, those that are not set need no tie-break: of a sparse genome, nearly all of them.
+        only_fewer = total > space.kept and space.well_formed(bits)
+        keys = np.full(sum(len(space.alive[weight.name]) for weight in space.weights), NEVER, dtype=np.float32)
+        for weight, part in space.parts(keys):
             on = bits[weight.name]
-            keys = on.astype(np.float32)
-            if not np.array_equal(space.admissible(weight, on, keys), on):
-                return False
-            if not np.array_equal(space.guarded(weight, on, keys), on):
-                return False
-        return True
+            among = on if only_fewer else space.alive[weight.name]
+            self._draw_ties(weight.name, among, part, generator)
+            np.add(part, on, out=part)
+        return keys
 
-    @property
-    def _largest_unit(self) -> int:
-        return max(int(np.max(self._space.unit_sizes(weight))) for weight in self._space.weights)
+    def _draw_ties(self, name: str, among: Bits, keys: Keys, generator: np.random.Generator) -> None:
+        """Write numbers from 0 to below 1 into `keys`, [units], where `among` is set."""
+        ranks = self._ranks.get(name)
+        # A piece at a time, because positions take eight bytes each; they are several times as fast as a mask of random bits.
+        for begin in range(0, len(keys), CHUNK):
+            piece = slice(begin, begin + CHUNK)
+            where = np.flatnonzero(among[piece])
+            ties: Keys = generator.random(len(where), dtype=np.float32)
+            if ranks is not None:
+                ties += ranks[piece][where] * np.float32(1 / _STEPS)
+                ties *= np.float32(0.5)
+            keys[piece][where] = ties
 
-    def _ties(self, genome: BitGenome) -> dict[str, Keys]:
-        """[units] float32 between 0 and 1 per weight."""
-        generator = SeedTree(0).child("repair", genome.digest).generator()
-        first = next(iter(self._space.orders.values()), None)
-        ties: dict[str, Keys] = {}
-        for weight in self._space.weights:
-            chance = generator.random(len(self._space.alive[weight.name]), dtype=np.float32)
-            ties[weight.name] = chance if first is None else np.float32(0.5) * (chance + _ranks(first[weight.name]))
-        return ties
+    @cached_property
+    def _ranks(self) -> dict[str, NDArray[np.uint16]]:
+        """[units] positions in the first importance order, ascending, from 0 to `_STEPS`; empty without any order."""
+        first = next(iter(self._space.orders.values()), {})
+        return {weight.name: _ranks(first[weight.name]) for weight in self._space.weights if first}
 
 
-def _ranks(keys: Keys) -> Keys:
-    """Positions in ascending order, scaled to 0 to 1."""
-    ranks = np.empty(len(keys), dtype=np.float32)
-    ranks[np.argsort(keys, kind="stable")] = np.linspace(0, 1, len(keys), endpoint=False, dtype=np.float32)
+def _ranks(keys: Keys) -> NDArray[np.uint16]:
+    ranks = np.empty(len(keys), dtype=np.uint16)
+    order = np.argsort(keys, kind="stable")
+    for begin in range(0, len(keys), CHUNK):
+        piece = order[begin : begin + CHUNK]
+        ranks[piece] = np.arange(begin, begin + len(piece)) * _STEPS // len(keys)
     return ranks
