@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from evoprune.errors import ConfigError
+from evoprune.pruning.cloning import clone
 from evoprune.pruning.maskable import MaskableWeight
-from evoprune.space.calling import call_model
+from evoprune.space.calling import batch_size, call_model, map_tensors, named_tensors, preserved_generators
 
 Loss = Callable[[Any, Any], Tensor]
 Scores = NDArray[np.float32]
@@ -37,8 +38,8 @@ class _Evidence:
 _CRITERIA: Final[dict[str, Callable[[_Evidence], Tensor]]] = {
     "magnitude": lambda one: one.weight.abs(),
     "lamp": lambda one: _lamp(one.weight),
-    "fisher": lambda one: one.weight.square() * one.fisher,
-    "root-fisher": lambda one: one.weight.square() * one.fisher.sqrt(),
+    "fisher": lambda one: one.weight.abs().square() * one.fisher,
+    "root-fisher": lambda one: one.weight.abs().square() * one.fisher.sqrt(),
 }
 _WITH_DATA: Final = frozenset({"fisher", "root-fisher"})
 KNOWN: Final = tuple(_CRITERIA)
@@ -49,28 +50,32 @@ def weight_scores(
 ) -> dict[str, dict[str, Scores]]:
     """Score every weight by each criterion, higher is more important, comparable between layers.
 
-    `magnitude` is |w|; `lamp` is w^2 over the sum of all squares in its layer that are at least as large; `fisher` is w^2 F, the
-    rise of the loss that a diagonal Fisher matrix F predicts (twice of it); `root-fisher` is w^2 F^(1/2), half way to magnitude.
+    `magnitude` is |w|; `lamp` is w^2 over the sum of this and all squares that follow it in its layer, in ascending order;
+    `fisher` is w^2 F, the rise of the loss that a diagonal Fisher matrix F predicts (twice of it); `root-fisher` is w^2 F^(1/2),
+    half way to magnitude.
 
     Args:
         model: Trained network; left as it is.
         weights: Whose scores.
         criteria: Names of `KNOWN`.
-        batches: Pairs (inputs, targets) for F, on the model's device; not read where no criterion needs it.
+        batches: Pairs (inputs, targets) for F, on the model's device, tensors or containers of them; not read where no criterion
+            needs it.
         loss: Mean loss of a batch.
 
     Returns:
         `{criterion: {weight name: scores of the weight's shape}}`.
 
     Raises:
-        ConfigError: A criterion is unknown.
+        ConfigError: A criterion is unknown, or needs batches and there is none.
+
     Source:
         Lee et al. 2021, LAMP, arXiv:2010.07611; Theis et al. 2018, Fisher pruning, arXiv:1801.05787.
     """
     for name in criteria:
         if name not in _CRITERIA:
             raise ConfigError(f"{name!r} is no criterion for weights", f"known: {', '.join(KNOWN)}")
-    parameters = {weight.name: dict(model.named_parameters())[weight.name].detach() for weight in weights}
+    named = dict(model.named_parameters())
+    parameters = {weight.name: named[weight.name].detach() for weight in weights}
     fisher = fisher_diagonal(model, list(parameters), batches, loss) if _WITH_DATA & set(criteria) else {}
     evidence = {name: _Evidence(value, fisher.get(name, value)) for name, value in parameters.items()}
     return {
@@ -81,67 +86,88 @@ def weight_scores(
     }
 
 
+@torch.inference_mode(False)
 def fisher_diagonal(model: nn.Module, names: Sequence[str], batches: Iterable[Any], loss: Loss) -> Mapping[str, Tensor]:
     """Mean square of the gradient of single samples: the diagonal of the empirical Fisher matrix.
 
     Args:
-        model: Network; run in eval mode, and left as it is.
+        model: Network; a copy runs, in eval mode.
         names: Of the parameters.
         batches: Pairs (inputs, targets) on the model's device.
         loss: Mean loss of a batch.
+
+    Returns:
+        `{name: values of the parameter's shape}`, in single precision or better.
+
+    Raises:
+        ConfigError: There are no batches.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    chosen = {name: state[name].detach() for name in names}
-    rest = {name: value.detach() for name, value in state.items() if name not in chosen}
-    sums = {name: torch.zeros_like(value) for name, value in chosen.items()}
+    gradients = _SampleGradients(clone(model).eval(), names, loss)
     samples = 0
-    try:
-        per_sample = _per_sample_gradients(model, rest, loss)
-        size = max(1, CHUNK_FLOATS // sum(value.numel() for value in chosen.values()))
+    with preserved_generators():
         for inputs, targets in batches:
-            for start in range(0, len(targets), size):
-                squares = per_sample(chosen, _part(inputs, start, size), _part(targets, start, size))
-                for name, value in squares.items():
-                    sums[name] += value
-            samples += len(targets)
-    finally:
-        for module, training in modes:
-            module.training = training
-    return {name: value / max(1, samples) for name, value in sums.items()}
+            samples += gradients.add(inputs, targets)
+    if not samples:
+        raise ConfigError("the Fisher diagonal needs samples, and there are none", "use magnitude or lamp without data")
+    return {name: value / samples for name, value in gradients.sums.items()}
 
 
-def _per_sample_gradients(
-    model: nn.Module, rest: Mapping[str, Tensor], loss: Loss
-) -> Callable[[Mapping[str, Tensor], Any, Any], Mapping[str, Tensor]]:
-    """A function that sums the squared gradients of the samples it is given: all at once, or one by one where vmap can't."""
+class _SampleGradients:
+    """Adds up squared gradients of single samples: many at a time, or one by one where vmap can't.
 
-    def loss_of_one(chosen: Mapping[str, Tensor], inputs: Any, targets: Any) -> Tensor:
-        batch = _map(inputs, lambda value: value.unsqueeze(0))
-        wrapped = _Called(model)
-        named = {f"model.{name}": value for name, value in {**rest, **chosen}.items()}
-        return loss(functional_call(wrapped, named, (batch,)), _map(targets, lambda value: value.unsqueeze(0)))
+    Args:
+        model: Network in eval mode, of which nobody else has a part.
+        names: Of the parameters.
+        loss: Mean loss of a batch.
+    """
 
-    gradient = grad(loss_of_one)
-    vectorised = vmap(gradient, in_dims=(None, 0, 0), randomness="different")
-    works = True
+    def __init__(self, model: nn.Module, names: Sequence[str], loss: Loss) -> None:
+        self._model = model
+        self._loss = loss
+        tensors = {name: value.detach() for name, value in named_tensors(model).items()}
+        self._chosen = {name: tensors[name] for name in names}
+        self._rest = {f"model.{name}": value for name, value in tensors.items() if name not in self._chosen}
+        self._called = _Called(model)
+        self._size = max(1, CHUNK_FLOATS // sum(value.numel() for value in self._chosen.values()))
+        self._works = True
+        self.sums = {name: torch.zeros_like(value.abs(), dtype=_wide(value)) for name, value in self._chosen.items()}
 
-    def summed(chosen: Mapping[str, Tensor], inputs: Any, targets: Any) -> Mapping[str, Tensor]:
-        nonlocal works
-        if works:
+    def add(self, inputs: Any, targets: Any) -> int:
+        """Take in a batch; its number of samples."""
+        count = batch_size(targets)
+        for start in range(0, count, self._size):
+            chunk = _rows((inputs, targets), start, self._size)
+            for name, value in self._squares(*chunk).items():
+                self.sums[name] += value
+        return count
+
+    def _squares(self, inputs: Any, targets: Any) -> dict[str, Tensor]:
+        if self._works:
             try:
-                return {name: value.square().sum(dim=0) for name, value in vectorised(chosen, inputs, targets).items()}
+                vectorised = vmap(grad(self._loss_of_one), in_dims=(None, 0, 0), randomness="different")
+                return {name: _square(one).sum(0) for name, one in vectorised(self._chosen, inputs, targets).items()}
             except (RuntimeError, NotImplementedError, ValueError):  # some operations have no batching rule
-                works = False
-        total = {name: torch.zeros_like(value) for name, value in chosen.items()}
-        for row in range(len(targets)):
-            one = gradient(chosen, _map(inputs, lambda value, row=row: value[row]), targets[row])
-            for name, value in one.items():
-                total[name] += value.square()
+                self._works = False
+        total = {name: torch.zeros_like(value) for name, value in self.sums.items()}
+        for row in range(batch_size(targets)):
+            for name, value in self._gradients(*_rows((inputs, targets), row, 1)).items():
+                total[name] += _square(value)
         return total
 
-    return summed
+    def _loss_of_one(self, chosen: Mapping[str, Tensor], inputs: Any, targets: Any) -> Tensor:
+        inputs, targets = map_tensors((inputs, targets), lambda value: value.unsqueeze(0))
+        named = self._rest | {f"model.{name}": value for name, value in chosen.items()}
+        return self._loss(functional_call(self._called, named, (inputs,)), targets)
+
+    @torch.enable_grad()
+    def _gradients(self, inputs: Any, targets: Any) -> dict[str, Tensor]:
+        """Of one sample, by plain autograd: what torch.func can't do either comes out right."""
+        parameters = {
+            name: value.requires_grad_() for name, value in named_tensors(self._model).items() if name in self.sums
+        }
+        loss = self._loss(call_model(self._model, inputs), targets)
+        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+        return dict(zip(parameters, found, strict=True))
 
 
 class _Called(nn.Module):
@@ -156,20 +182,21 @@ class _Called(nn.Module):
         return call_model(self.model, inputs)
 
 
-def _map(tree: Any, function: Callable[..., Tensor]) -> Any:
-    if isinstance(tree, dict):
-        return {key: _map(value, function) for key, value in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        return type(tree)(_map(value, function) for value in tree)
-    return function(tree) if isinstance(tree, Tensor) else tree
+def _rows(tree: Any, start: int, count: int) -> Any:
+    return map_tensors(tree, lambda value: value[start : start + count])
 
 
-def _part(tree: Any, start: int, size: int) -> Any:
-    return _map(tree, lambda value: value[start : start + size])
+def _wide(value: Tensor) -> torch.dtype:
+    """Half precision can't hold sums of squares."""
+    return torch.promote_types(value.abs().dtype, torch.float32)
+
+
+def _square(gradient: Tensor) -> Tensor:
+    return gradient.abs().to(_wide(gradient)).square()
 
 
 def _lamp(weight: Tensor) -> Tensor:
-    squares = weight.flatten().double().square()
+    squares = weight.flatten().abs().double().square()
     ascending, order = squares.sort(stable=True)
     at_least_as_large = ascending.flip(0).cumsum(0).flip(0)
     scores = torch.zeros_like(squares)
