@@ -214,3 +214,21 @@ def test_config_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         config.ga.pop_size = 4
     assert config.data.dir == Path("/d")
+
+
+@pytest.mark.parametrize("encoding", ["keep-ratios", "threshold-exceptions"])
+def test_make_config_asks_for_goals_and_orders_where_ratios_need_them(encoding):
+    assert "needs masks.goals" in problems(f"search.encoding={encoding}", "masks.goals=null")
+    assert "search.seeding none" in problems(f"search.encoding={encoding}", "search.seeding=none")
+
+
+def test_parse_overrides_reads_n_of_m_as_text():
+    assert parse_overrides(["masks.structure=2:4"]) == {"masks": {"structure": "2:4"}}
+    assert make_config(parse_overrides(["masks.structure=4:8"])).masks.structure == "4:8"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("-0.5", -0.5), (".5", 0.5), ("1_000", 1000), ("0x10", 16), ("1.5e3", 1500.0)]
+)
+def test_parse_overrides_reads_numbers(text, value):
+    assert parse_overrides([f"a={text}"]) == {"a": value}

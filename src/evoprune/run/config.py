@@ -221,6 +221,18 @@ class Config(Section):
     data: DataConfig = DataConfig()
     run: RunConfig = RunConfig()
 
+    @model_validator(mode="after")
+    def _ratios_have_goals_and_orders(self) -> Config:
+        if self.search.encoding in ("keep-ratios", "threshold-exceptions"):
+            if self.masks.goals is None:
+                raise ValueError(f"search.encoding {self.search.encoding} needs masks.goals; weight-bits does not")
+            if self.search.seeding == "none":
+                raise ValueError(
+                    f"search.encoding {self.search.encoding} needs the importance orders that search.seeding none does "
+                    "without; use weight-bits"
+                )
+        return self
+
     def identity(self) -> dict[str, Any]:
         """What makes a run this run: all settings but those that can't change its result."""
         document: dict[str, Any] = self.model_dump(mode="json")
@@ -268,7 +280,7 @@ def _explain_one(location: list[str], problem: Any) -> tuple[str, str, str]:
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (given: {problem['input']!r})"
     described = section.model_fields[field].description if field else None
-    return f"{key}: ", message, f"{given}{f' [{described}]' if described else ''}"
+    return f"{key}: " if key else "", message, f"{given}{f' [{described}]' if described else ''}"
 
 
 def _locate(location: list[str]) -> tuple[type[BaseModel], str | None, int]:

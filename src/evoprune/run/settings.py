@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,37 @@ import yaml
 from evoprune.errors import ConfigError
 
 
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which `2:4` is text: YAML 1.1 takes it for a number to the base of 60."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file as nested mappings, not yet validated.
 
@@ -18,7 +50,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: The file can't be read or is not a YAML mapping.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = _load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"can't read the configuration {path}: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -43,7 +75,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
         if not separator or not all(keys):
             raise ConfigError(f"--set {assignment!r} is not of the form key.path=value, such as ga.pop_size=10")
         try:
-            value: Any = yaml.safe_load(text)
+            value: Any = _load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"--set {assignment!r}: the value is not valid YAML") from error
         for key in reversed(keys):
