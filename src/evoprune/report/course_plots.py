@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -31,6 +31,8 @@ MOST_PANELS: Final = 60
 """Panels in one figure; it says when there would be more."""
 MOST_TITLES: Final = 24
 """Steps with a title above the fitness; of more, every so many."""
+MOST_DOTS: Final = 40
+"""Generations of a step whose best are marked one by one."""
 STEADY: Final = 1e-3
 """A sparsity that varies less than this over a panel is written, not drawn."""
 
@@ -82,16 +84,17 @@ def _draw_panel(axes: Axes, course: Course) -> str:
     right = axes.twinx()
     style(right, right=True)
     start = 0
+    gap = 2 + len(leaders) // 12  # wide enough for the marks of retraining, however many generations there are
     for stretch in course.stretches:
         if start:
-            axes.axvline(start - 0.25, color=PALE, linewidth=1, zorder=0)
+            axes.axvline(start - 0.3 * gap, color=PALE, linewidth=1, zorder=0)
         _draw_stretch(axes, right, stretch, second, start)
-        start += len(stretch.leaders) + 1
-    axes.set_xlim(-0.5, start - 0.5)
+        end = start + len(stretch.leaders) - 1
+        _draw_retraining(axes, stretch.retraining, end + 0.35 * gap)
+        start = end + gap
+    axes.set_xlim(-0.3 * gap, start - 0.3 * gap)
     _finish_panel(axes, right, second)
-    written = (
-        f", {100 * sparsity[-1]:.1f} % sparse" if steady and sparsity and not course.title.endswith("sparse") else ""
-    )
+    written = f", {100 * sparsity[-1]:.1f} % sparse" if sparsity and not course.title.endswith("sparse") else ""
     # Names of layers in deep networks are long, panels are not.
     axes.set_title(f"{course.title}{written}", color=INK, loc="left", fontsize=9 if len(course.title) < 28 else 7)
     return second
@@ -106,7 +109,6 @@ def _draw_stretch(axes: Axes, right: Axes, stretch: Stretch, second: str, start:
         values = [_or_nan(getattr(leader, second)) for leader in stretch.leaders]
         colour = MEAN if second == "sparsity" else MUTED
         right.plot(generations, values, color=colour, linewidth=1.4, marker=dot, markersize=3)
-    _draw_retraining(axes, stretch.retraining, generations[-1] + 0.5)
 
 
 def _draw_retraining(axes: Axes, retraining: Retraining, x: float) -> None:
@@ -178,28 +180,29 @@ def _fitness_key(*, alone: bool) -> list[Line2D]:
             Line2D([], [], color=BEST, linewidth=2, label="mean of the layers"),
         ]
     return [
-        Line2D([], [], color=BEST, linewidth=2, label="best of the generation"),
+        Line2D([], [], color=BEST, linewidth=2, label="best of the step so far"),
         Line2D([], [], color=MEAN, linewidth=2, label="mean of the generation"),
         Line2D([], [], color=MUTED, marker="o", markersize=3.5, linestyle="", label="one candidate"),
     ]
 
 
 def _draw_generations(axes: Axes, lines: Lines, start: int) -> int:
-    """Dots, best and mean of each generation of one step, from `start` on; returns how many generations there were."""
-    numbers, best, mean = [], [], []
-    count = 0
+    """Dots, best so far and mean of each generation of one step, from `start` on; returns how many generations there were."""
+    scored: list[list[float]] = []
     for _, generation in groupby(lines, key=lambda line: (line.get("encoding"), line["generation"])):
-        fitness = [line["fitness"] for line in generation if line["status"] == "ok" and line.get("fitness") is not None]
-        if fitness:
-            x = start + count
-            axes.plot([x] * len(fitness), fitness, "o", color=MUTED, markersize=3, alpha=0.45, zorder=1)
-            numbers.append(x)
-            best.append(max(fitness))
-            mean.append(sum(fitness) / len(fitness))
-        count += 1
-    axes.plot(numbers, best, "-o", color=BEST, linewidth=1.8, markersize=3, zorder=4)
-    axes.plot(numbers, mean, "-", color=MEAN, linewidth=1.4, zorder=3)
-    return count
+        scored.append(
+            [line["fitness"] for line in generation if line["status"] == "ok" and line.get("fitness") is not None]
+        )
+    numbers = [start + at for at, fitness in enumerate(scored) if fitness]
+    known = [fitness for fitness in scored if fitness]
+    for number, fitness in zip(numbers, known, strict=True):
+        axes.plot([number] * len(fitness), fitness, "o", color=MUTED, markersize=3, alpha=0.45, zorder=1)
+    best = list(accumulate(map(max, known), max))
+    mean = [sum(fitness) / len(fitness) for fitness in known]
+    dot = "o" if len(known) <= MOST_DOTS else ""
+    axes.plot(numbers, mean, color=MEAN, linewidth=1.4, zorder=3)
+    axes.plot(numbers, best, color=BEST, linewidth=1.8, marker=dot, markersize=3, zorder=4)
+    return len(scored)
 
 
 def _draw_layers(axes: Axes, lines: Lines, start: int) -> int:
