@@ -82,7 +82,7 @@ def test_make_config_lists_every_problem_when_there_are_several():
     )
     first, *lines = message.splitlines()
     assert first == "5 settings are wrong:"
-    expected = ("ga.pop_size", "training.epochs", "can't both be 0", "nonsense is not", "run.sed is not")
+    expected = ("ga.pop_size", "training.epochs", "can't all be 0", "nonsense is not", "run.sed is not")
     assert [sum(part in line for line in lines) for part in expected] == [1] * 5
 
 

@@ -245,16 +245,26 @@ class Config(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def make_config(*layers: Mapping[str, Any]) -> Config:
+def make_config(*layers: Mapping[str, Any], recipe: Mapping[str, Any] | None = None) -> Config:
     """One configuration from nested mappings, later ones overriding earlier ones key by key.
+
+    Below them are what a recipe ships with and the preset that goes with the kind of run; the recipe overrides the preset where
+    it was written for that kind of run, and the preset overrides the recipe where the layers ask for another.
+
+    Args:
+        layers: From the user.
+        recipe: From the recipe.
 
     Raises:
         ConfigError: Lists every unknown key, wrong type and value out of range, each with what is accepted.
     """
-    merged: dict[str, Any] = {}
+    user: dict[str, Any] = {}
     for layer in layers:
-        merged = merge(merged, layer)
-    merged = merge(preset_of(merged), merged)
+        user = merge(user, layer)
+    base = recipe or {}
+    preset = preset_of(merge(base, user))
+    below = merge(preset, base) if preset_of(base) == preset else merge(base, preset)
+    merged = merge(below, user)
     try:
         return Config.model_validate(merged)
     except ValidationError as error:

@@ -39,7 +39,7 @@ def resolve_recipe_config(recipe: str | None, *layers: Mapping[str, Any]) -> Con
     named = recipe or next((layer["recipe"] for layer in reversed(layers) if layer.get("recipe")), None)
     if named is None:
         raise UsageError("no recipe is named", "pass one, or set `recipe:` in the configuration")
-    return make_config(recipe_defaults(str(named)), *layers, {"recipe": named})
+    return make_config(*layers, {"recipe": named}, recipe=recipe_defaults(str(named)))
 
 
 def recipe_defaults(recipe: str) -> dict[str, Any]:
