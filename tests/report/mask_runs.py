@@ -43,7 +43,7 @@ class MaskRun:
         if self.mode == "layers":
             for layer in self.layers:
                 self.sparsity[layer] = target
-                self._search([layer])
+                self._search(layer)
                 self._step(number, goal, [layer])
             return
         for position, layer in enumerate(self.layers):
@@ -52,7 +52,7 @@ class MaskRun:
             for layer in self.layers:
                 self._alone(layer)
         else:
-            self._search(list(self.layers))
+            self._search()
         self._step(number, goal, list(self.layers))
 
     def whole_sparsity(self) -> float:
@@ -63,36 +63,31 @@ class MaskRun:
         lost = 0.002 / (1.005 - self.whole_sparsity())
         return float(0.99 - lost - 0.3 * math.exp(-0.4 * generation) * self.random.uniform(0.5, 1.5))
 
-    def _search(self, layers: list[str]) -> None:
+    def _search(self, layer: str | None = None) -> None:
         phases = [("keep-ratios", self.generations), ("weight-bits", self.polish)]
         for encoding, generations in phases:
             for generation in range(generations):
                 for _ in range(self.candidates):
                     accuracy = self.quality(generation if encoding == "keep-ratios" else self.generations)
-                    self._line(encoding, generation, accuracy)
+                    self._line(encoding, generation, accuracy, layer)
 
-    def _line(self, encoding: str, generation: int, accuracy: float) -> None:
+    def _line(self, encoding: str, generation: int, accuracy: float, layer: str | None) -> None:
         index = len(self.evaluations)
         line = {"index": index, "genome": f"{index:032x}", "status": "ok", "rung": 0, "generation": generation}
-        values = {"accuracy": accuracy, "loss": 3 * (1 - accuracy), "sparsity": self.whole_sparsity()}
+        whole = self.whole_sparsity()
+        own = whole if layer is None else self.sparsity[layer]
+        values = {"accuracy": accuracy, "loss": 3 * (1 - accuracy), "sparsity": whole, "layer_sparsity": own}
         place = {"step": len(self.steps), "encoding": encoding}
         self.evaluations.append({**line, **place, "objectives": values, "fitness": -values["loss"]})
 
     def _alone(self, layer: str) -> None:
-        self._line("weight-bits", 0, 0.98)
+        self._line("weight-bits", 0, 0.98, layer)
         history, best = [], 0.0
         for generation in range(self.generations):
             best = max(best, self.quality(generation))
             sparsity = self.sparsity[layer] * (1 - math.exp(-0.5 * (generation + 1)))
-            history.append(
-                {
-                    "generation": generation,
-                    "fitness": best + sparsity,
-                    "accuracy": best,
-                    "loss": 1 - best,
-                    "sparsity": sparsity,
-                }
-            )
+            values = {"accuracy": best, "loss": 1 - best, "sparsity": self.whole_sparsity(), "layer_sparsity": sparsity}
+            history.append({"generation": generation, "fitness": best + sparsity, **values})
         self.evaluations[-1] |= {"layer": layer, "history": history}
 
     def _step(self, number: int, goal: float | None, layers: list[str]) -> None:

@@ -69,7 +69,7 @@ def test_accuracy_figure_has_the_goals_where_all_layers_are_pruned_together():
 
 def test_panels_show_the_loss_where_the_sparsity_is_given():
     run = MaskRun(goals=(0.8,), generations=2)
-    (key,) = course_panels_figure(run.evaluations, run.comparison()).legends
+    (key,) = course_panels_figure(run.evaluations, run.steps).legends
     assert "loss (right)" in [text.get_text() for text in key.get_texts()]
 
 
@@ -77,7 +77,7 @@ def test_panels_show_the_loss_where_the_sparsity_is_given():
 def test_panels_are_capped_with_a_note():
     layers = {f"layer{number}": 10 for number in range(MOST_PANELS + 3)}
     run = MaskRun(layers, mode="layers", goals=(0.5,), generations=1, candidates=1)
-    figure = course_panels_figure(run.evaluations, run.comparison())
+    figure = course_panels_figure(run.evaluations, run.steps)
     assert figure.get_suptitle().endswith(f"(the first {MOST_PANELS} of {MOST_PANELS + 3})")
     assert len(figure.axes) == 2 * MOST_PANELS
 

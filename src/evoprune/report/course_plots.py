@@ -39,16 +39,16 @@ STEADY: Final = 1e-3
 Lines = Sequence[Mapping[str, Any]]
 
 
-def course_panels_figure(evaluations: Lines, comparison: Mapping[str, Any]) -> Figure:
+def course_panels_figure(evaluations: Lines, steps: Lines) -> Figure:
     """Best so far against generation in a panel per layer or step, and the accuracy before and after retraining.
 
     Accuracy is on the left. On the right is sparsity, or, where that was given and so is the same for all candidates, the loss.
 
     Args:
         evaluations: Lines of the journal.
-        comparison: The document of `comparison.json`.
+        steps: The run's steps, as `comparison.json` has them.
     """
-    every = courses(evaluations, comparison)
+    every = courses(evaluations, steps)
     shown = every[:MOST_PANELS]
     columns = max(1, min(6, math.ceil(math.sqrt(len(shown)))))
     rows = max(1, math.ceil(len(shown) / columns))

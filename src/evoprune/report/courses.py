@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -56,15 +56,15 @@ class Course:
     stretches: list[Stretch] = field(default_factory=list)
 
 
-def courses(evaluations: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any]) -> list[Course]:
+def courses(evaluations: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]) -> list[Course]:
     """A course per layer where layers are searched by themselves, else per step, in the order of the journal.
 
     Args:
         evaluations: Lines of the journal.
-        comparison: The document of `comparison.json`.
+        steps: The run's steps, as `comparison.json` has them.
     """
     found: dict[str, Course] = {}
-    for title, stretch in _stretches(evaluations, comparison):
+    for title, stretch in _stretches(evaluations, steps):
         if stretch.leaders:
             found.setdefault(title, Course(title)).stretches.append(stretch)
     return list(found.values())
@@ -91,12 +91,12 @@ def _panel_title(step: Mapping[str, Any]) -> str:
 
 
 def _stretches(
-    evaluations: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any]
+    evaluations: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, Stretch]]:
-    steps = {int(step["step"]): step for step in comparison["steps"]}
-    by_layer = layers_apart(comparison["steps"])
+    known = {int(step["step"]): step for step in steps}
+    by_layer = layers_apart(steps)
     for number, lines in groupby(evaluations, key=lambda line: int(line.get("step", 0))):
-        step = steps.get(number, {"step": number, "layers": []})
+        step = known.get(number, {"step": number, "layers": []})
         retraining = Retraining(step.get("select_accuracy_before"), step.get("select_accuracy"))
         together = []
         for line in lines:
@@ -104,24 +104,8 @@ def _stretches(
                 yield str(line["layer"]), Stretch(number, [_leader(one, one) for one in line["history"]], retraining)
             else:
                 together.append(line)
-        leaders = list(_best_so_far(together))
-        if by_layer and step["layers"]:
-            leaders = _in_the_layer(leaders, step, comparison["layers"])
-        yield ", ".join(step["layers"]) if by_layer else _panel_title(step), Stretch(number, leaders, retraining)
-
-
-def _in_the_layer(
-    leaders: Iterable[Leader], step: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
-) -> list[Leader]:
-    """The leaders with the sparsity of the step's one layer, whose weights alone differ between candidates."""
-    (layer,) = step["layers"]
-    own = sum(one["weights"] for one in layers if one["layer"] == layer)
-    factor = sum(one["weights"] for one in layers) / max(1, own)
-    after, everything = step["layer_sparsity"][layer], step["sparsity"]
-    return [
-        replace(one, sparsity=None if one.sparsity is None else after + (one.sparsity - everything) * factor)
-        for one in leaders
-    ]
+        title = ", ".join(step["layers"]) if by_layer else _panel_title(step)
+        yield title, Stretch(number, list(_best_so_far(together)), retraining)
 
 
 def _best_so_far(lines: Iterable[Mapping[str, Any]]) -> Iterator[Leader]:
@@ -136,4 +120,4 @@ def _best_so_far(lines: Iterable[Mapping[str, Any]]) -> Iterator[Leader]:
 
 
 def _leader(line: Mapping[str, Any], values: Mapping[str, Any]) -> Leader:
-    return Leader(line["fitness"], values.get("accuracy"), values.get("loss"), values.get("sparsity"))
+    return Leader(line["fitness"], values.get("accuracy"), values.get("loss"), values.get("layer_sparsity"))

@@ -74,5 +74,5 @@ def _of_masks(run: RunFiles) -> dict[str, Figure]:
         fitness: step_fitness_figure(run.evaluations, steps),
         layers: layer_sparsity_figure(run.comparison),
         accuracy: sparsity_accuracy_figure(run.comparison),
-        panels: course_panels_figure(run.evaluations, run.comparison),
+        panels: course_panels_figure(run.evaluations, steps),
     }
