@@ -55,9 +55,7 @@ class MaskSpace:
             self._check_fits(weight)
         if self.kept is None:
             return
-        most = sum(
-            self.weights_in(weight, self._structured(weight, self.alive[weight.name])) for weight in self.weights
-        )
+        most = sum(self.weights_in(weight, self.structured(weight, self.alive[weight.name])) for weight in self.weights)
         if not 1 <= self.kept <= most:
             raise UsageError(
                 f"{self.kept:,} of {most:,} weights can't be kept, as many as are left and as {self.structure} allows",
@@ -108,9 +106,13 @@ class MaskSpace:
         """Whether these units are alive, satisfy the structure and leave the outputs alive that must live; goal apart."""
         return all(self._well_formed(weight, bits[weight.name]) for weight in self.weights)
 
+    def structured(self, weight: MaskableWeight, bits: Bits, keys: Keys | None = None) -> Bits:
+        """`bits` without what breaks the structure, the lowest `keys` first; `bits` itself where nothing does."""
+        return self.structure.repair(bits, self.shape_of(weight), bits if keys is None else keys)
+
     def mended(self, weight: MaskableWeight, bits: Bits, keys: Keys) -> Bits:
         """`bits` without what is gone already or breaks the structure, and with what outputs need to live, by their `keys`."""
-        allowed = self.structure.repair(bits & self.alive[weight.name], self.shape_of(weight), keys)
+        allowed = self.structured(weight, bits & self.alive[weight.name], keys)
         if weight.name not in self.live_outputs:
             return allowed
         usable = np.where(self.alive[weight.name], keys, NEVER)
@@ -138,7 +140,7 @@ class MaskSpace:
     def _rank(self, weight: MaskableWeight, keys: Keys) -> None:
         """Write `NEVER` where a unit may not stay and `FORCED` where it must, in place."""
         possible = keys > NEVER
-        stopped = possible & ~self._structured(weight, possible & self.alive[weight.name], keys)
+        stopped = possible & ~self.structured(weight, possible & self.alive[weight.name], keys)
         if stopped.any():
             keys[stopped] = NEVER
         if weight.name in self.live_outputs:
@@ -156,11 +158,8 @@ class MaskSpace:
             return best
         return np.flatnonzero(ensure_units_alive(self.structure, np.zeros(len(keys), np.bool_), shape, keys))
 
-    def _structured(self, weight: MaskableWeight, bits: Bits, keys: NDArray[Any] | None = None) -> Bits:
-        return self.structure.repair(bits, self.shape_of(weight), bits if keys is None else keys)
-
     def _well_formed(self, weight: MaskableWeight, bits: Bits) -> bool:
-        if np.any(bits & ~self.alive[weight.name]) or not np.array_equal(self._structured(weight, bits), bits):
+        if np.any(bits & ~self.alive[weight.name]) or not np.array_equal(self.structured(weight, bits), bits):
             return False
         return weight.name not in self.live_outputs or np.array_equal(
             self._outputs_with(weight, bits), self._living_outputs[weight.name]

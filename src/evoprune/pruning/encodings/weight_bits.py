@@ -76,7 +76,7 @@ class WeightBits:
         parts = []
         for weight, count in zip(self._space.weights, self._counts, strict=True):
             alive, on = self._space.alive[weight.name], bits[weight.name]
-            parts.append(on if count == len(alive) else on[alive])
+            parts.append(on if count == len(alive) else np.compress(alive, on))
         return BitGenome.from_bits(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     def bits_of(self, genome: BitGenome) -> dict[str, Bits]:
@@ -86,7 +86,7 @@ class WeightBits:
             alive, on = self._space.alive[weight.name], flat[start : start + count]
             if count < len(alive):
                 spread = np.zeros(len(alive), dtype=np.bool_)
-                spread[alive] = on
+                spread[np.flatnonzero(alive)] = on  # several times as fast as by the mask itself
                 on = spread
             units[weight.name] = on
             start += count
@@ -95,15 +95,20 @@ class WeightBits:
     def _preferences(self, bits: UnitBits, generator: np.random.Generator) -> Keys:
         """[all units] keys: a tie-break from 0 to below 1, and 1 more for what is set, which so stays before all else."""
         space = self._space
-        assert space.kept is not None
-        total = sum(space.weights_in(weight, bits[weight.name]) for weight in space.weights)
-        # Where units only have to go, those that are not set need no tie-break: of a sparse genome, nearly all of them.
-        only_fewer = total > space.kept and space.well_formed(bits)
         keys = np.full(sum(len(space.alive[weight.name]) for weight in space.weights), NEVER, dtype=np.float32)
-        for weight, part in space.parts(keys):
+        parts = space.parts(keys)
+        for weight, part in parts:
+            self._draw_ties(weight.name, bits[weight.name], part, generator)
+        left = {weight.name: space.structured(weight, bits[weight.name], part) for weight, part in parts}
+        total = sum(space.weights_in(weight, left[weight.name]) for weight in space.weights)
+        # Where units only have to go, those that are not set need no tie-break: of a sparse genome, nearly all of them.
+        only_fewer = space.kept is not None and total >= space.kept and space.well_formed(left)
+        for weight, part in parts:
             on = bits[weight.name]
-            among = on if only_fewer else space.alive[weight.name]
-            self._draw_ties(weight.name, among, part, generator)
+            if only_fewer:
+                part[np.flatnonzero(on & ~left[weight.name])] = NEVER
+            else:
+                self._draw_ties(weight.name, space.alive[weight.name] & ~on, part, generator)
             np.add(part, on, out=part)
         return keys
 
