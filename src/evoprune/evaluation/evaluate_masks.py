@@ -38,6 +38,7 @@ class MaskBench:
         encoding: From genome to masks of the searched weights.
         weights: Prunable weights of the whole run, searched now or not.
         kept_elsewhere: Of these, how many stay in tensors that are not searched now.
+        elsewhere: Masks of those tensors, bool by parameter name, which hold while a candidate learns.
         fidelity: What a candidate may learn before it is scored; without steps it is scored as it is, from kept activations.
         constraints: Bounds on what is measured.
         baseline: The dense network's value of each measure.
@@ -53,6 +54,7 @@ class MaskBench:
     encoding: MaskEncoding
     weights: int
     kept_elsewhere: int
+    elsewhere: Mapping[str, Tensor]
     fidelity: Fidelity
     constraints: tuple[Constraint, ...]
     baseline: Mapping[str, float]
@@ -81,7 +83,7 @@ def evaluate_masks(bench: MaskBench, genome: BitGenome, rung: int = 0) -> tuple[
 
     Returns:
         The evaluation, with `accuracy`, `loss`, `sparsity` of all prunable weights, `layer_sparsity` of those that are searched
-        and, for classes, `worst_class_accuracy`; and what it took. A candidate that can't be measured is FAILED, not an exception.
+        and, for classes, `worst_class_accuracy`; and what it took. A candidate that can't be measured is FAILED, no exception.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     try:
@@ -122,7 +124,7 @@ def _figures(bench: MaskBench, plan: MaskPlan, genome: BitGenome) -> dict[str, f
         seeds=bench.seeds.child(genome.digest, 0),
         device=bench.device,
         micro_batch=bench.training_batch,
-        masks=masks_as_tensors(model, plan),
+        masks={**bench.elsewhere, **masks_as_tensors(model, plan)},
     )
     return bench.scoring_batch.attempt(
         lambda size: tally(outputs_of(model, bench.data, device=bench.device, batch_size=size), bench.task)

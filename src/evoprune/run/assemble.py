@@ -76,6 +76,11 @@ def check_names(config: Config) -> None:
         resolve(kind, name)
     if masks:
         check_measures(config)
+    elif config.search.preset == "reference":
+        raise ConfigError(
+            f"search.preset reference is for weight masks, search.encoding is {config.search.encoding}",
+            "leave search.encoding out, or set weight-bits",
+        )
     else:
         build_objectives(config)
     resolve_device(config.execution.device)

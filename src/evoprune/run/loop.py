@@ -95,14 +95,14 @@ def run_search(
         may_go_on: Called with a generation's number before it begins.
         notify: Told of every candidate and generation.
         place: Where in the journal the search begins, and what its lines say besides.
-        enough: Asked with the best entry so far after each generation; True ends the search.
+        enough: Asked with the best entry so far after each generation, unless it breaks a constraint; True ends the search.
 
     Returns:
         How many evaluations it took, and the best candidate.
 
     Raises:
         ReplayMismatchError: The journal holds other genomes than the search asks for.
-        RunError: Not one candidate of a generation could be evaluated.
+        RunError: Not one candidate of a generation could be evaluated, though there were several, or none before.
     """
     asked, best = 0, None
     for generation in range(generations):
@@ -115,13 +115,14 @@ def run_search(
         at = replace(place, first=place.first + asked)
         entries = list(_evaluated(genomes, at, generation, executor, journal, fitness_of, notify))
         asked += len(genomes)
-        _stop_if_all_failed(entries, generation)
+        if best is None or len(entries) > 1:  # a child that is bred alone may fail alone
+            _stop_if_all_failed(entries, generation)
         best = _best_of(best, zip(genomes, entries, strict=True))
         search.tell(
             [_scored(genome, entry, costs_of, objectives) for genome, entry in zip(genomes, entries, strict=True)]
         )
         notify(_summary(generation, entries, search))
-        if best is not None and enough(best.entry):
+        if best is not None and best.entry.evaluation.status is Status.OK and enough(best.entry):
             break
     return SearchEnd(asked, best)
 
@@ -129,12 +130,12 @@ def run_search(
 def _best_of(best: Best | None, scored: Iterable[tuple[BitGenome, JournalEntry]]) -> Best | None:
     """The better of the best so far and new entries; the earlier one of equals."""
     for genome, entry in scored:
-        if entry.fitness is not None and (best is None or _merit(entry) > _merit(best.entry)):
+        if entry.fitness is not None and (best is None or merit(entry) > merit(best.entry)):
             best = Best(genome, entry)
     return best
 
 
-def _merit(entry: JournalEntry) -> tuple[float, float]:
+def merit(entry: JournalEntry) -> tuple[float, float]:
     """What keeps the constraints comes first, then what breaks them least, then the fitter."""
     return -entry.evaluation.violation, -math.inf if entry.fitness is None else entry.fitness
 

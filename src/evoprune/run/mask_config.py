@@ -24,7 +24,9 @@ class MasksConfig(Section):
         description="whole: all layers jointly; layers: one after the other, with retraining between; independent: each "
         "on its own and at the same time, then joined and retrained",
     )
-    layers: tuple[str, ...] | None = Field(None, description="names or patterns of layers to prune; all when null")
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="names or patterns of layers to prune; all when null"
+    )
     goals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field(
         (0.5, 0.7, 0.8, 0.85, 0.9),
         description="sparsity after each pass, of all weights that may be pruned; null lets fitness decide",
@@ -55,7 +57,8 @@ class MasksConfig(Section):
     )
     min_class_accuracy: Share = Field(
         0.5,
-        description="a step after which some class does worse on select, after retraining, is not taken; ends the run",
+        description="a step after which some class does worse on select, after retraining, is not taken and ends the search; "
+        "where the dense network does worse, half of what it does",
     )
     max_accuracy_drop: Share | None = Field(
         None, description="likewise a step that costs more than this of the dense network's accuracy on select"

@@ -31,6 +31,7 @@ class StepRecord:
         state: Digest of the state after retraining.
         evaluations: Journal lines that the step has taken.
         generations: Generations begun.
+        taken: Whether the run goes on from it; a step that costs too much is the last one, and the one before it counts.
     """
 
     step: int
@@ -46,6 +47,7 @@ class StepRecord:
     state: str
     evaluations: int
     generations: int
+    taken: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `steps.json`."""
@@ -64,6 +66,7 @@ class StepRecord:
             "state": self.state,
             "evaluations": self.evaluations,
             "generations": self.generations,
+            "taken": self.taken,
         }
 
     @classmethod
@@ -90,6 +93,7 @@ class StepRecord:
             state=str(document["state"]),
             evaluations=int(document["evaluations"]),
             generations=int(document["generations"]),
+            taken=bool(document["taken"]),
         )
 
 

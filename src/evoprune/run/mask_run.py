@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
 from torch import nn
 
 from evoprune.artifact import put_weights, read_weights, weights_of
+from evoprune.errors import RunError
 from evoprune.events import Decision, Listener, RunEnded, RunStarted, SpaceAnalyzed
 from evoprune.pruning.cloning import clone
 from evoprune.pruning.maskable import MaskableWeight
@@ -20,7 +21,9 @@ from evoprune.run.artifacts import save_artifact
 from evoprune.run.assemble import build_executor, place, resolve_workers
 from evoprune.run.config import Config
 from evoprune.run.judging import Judge, known_factory
+from evoprune.run.mask_checks import check_network
 from evoprune.run.mask_figures import Figures
+from evoprune.run.mask_measures import check_measured
 from evoprune.run.mask_records import StepRecord, StepRecords
 from evoprune.run.mask_report import comparison_of, layers_document
 from evoprune.run.mask_schedule import Step, schedule
@@ -60,7 +63,13 @@ class MaskRun:
         wall, cpu = time.perf_counter(), cpu_seconds()
         directory = str(self.store.directory)
         self.notify(RunStarted(directory, len(self.store.journal.entries)))
-        problem, device = open_problem(self.config, self.source, self.store, self.notify)
+        problem, device = open_problem(
+            self.config,
+            self.source,
+            self.store,
+            self.notify,
+            lambda problem: check_network(self.config, problem, self.store),
+        )
         # In the layout that workers use: kernels may differ in the last bits.
         place(problem.model, self.config, device)
         weights = prunable_weights(self.config, problem.model)
@@ -78,6 +87,7 @@ class MaskRun:
         config = self.config
         figures = Figures(config, problem, device)
         baseline = figures.of_candidates(problem.model)
+        check_measured(config, baseline)
         self.store.remember("dense", baseline)
         dense = figures.of_select(problem.model)
         folder, records = StateFolder(self.store.directory), StepRecords(self.store)
@@ -101,19 +111,31 @@ class MaskRun:
                     found = self._take(step, state, problem, weights, searches, figures, folder, device)
                     if found is None:
                         break
-                    record = found
+                    record = replace(found, taken=not _verdict(config, found, dense))
                     records.add(record)
                     # What searches began with can be made again; the networks between them are kept.
                     folder.keep_only({one.state for one in records.all})
-                verdict = _verdict(config, record, dense)
-                if verdict:
-                    self.notify(Decision("masks", f"step {step.index} is not taken and the search ends: {verdict}"))
+                if not record.taken:
+                    self._refuse(record, _verdict(config, record, dense))
                     break
                 state = folder.get(record.state)
                 self._write_solutions(problem.model, state, step.names, weights)
                 if sparse_enough(config, record.sparsity):
                     break
         return state
+
+    def _refuse(self, record: StepRecord, verdict: str) -> None:
+        """Say why a step isn't taken.
+
+        Raises:
+            RunError: It is the first one: nothing would be pruned.
+        """
+        if record.step == 0:
+            raise RunError(
+                f"the first step already costs too much: {verdict}",
+                "start a new run with a lower first goal, more masks.retrain_epochs, or another limit",
+            )
+        self.notify(Decision("masks", f"step {record.step} is not taken and the search ends: {verdict}"))
 
     def _take(
         self,
@@ -206,8 +228,13 @@ class MaskRun:
 def _verdict(config: Config, record: StepRecord, dense: Mapping[str, float]) -> str:
     """Why a step can't be taken; empty when it can."""
     worst, floor = record.worst_class_accuracy, config.masks.min_class_accuracy
-    if worst is not None and worst < min(floor, dense.get("worst_class_accuracy", 1.0)):
-        return f"a class has fallen to {100 * worst:.1f} % on select, masks.min_class_accuracy is {100 * floor:.1f} %"
+    before = dense.get("worst_class_accuracy", 1.0)
+    # A class that the dense network itself is worse at has not collapsed before it has lost half of that.
+    if worst is not None and worst < (floor if before >= floor else before / 2):
+        return (
+            f"a class has fallen to {100 * worst:.1f} % on select, from {100 * before:.1f} % for the dense network's worst; "
+            f"masks.min_class_accuracy is {100 * floor:.1f} %"
+        )
     allowed = config.masks.max_accuracy_drop
     if allowed is not None and record.select_accuracy < dense["accuracy"] - allowed:
         return (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evoprune.errors import ReplayMismatchError, RunError
+from evoprune.errors import ReplayMismatchError, RunError, StoreCorruptedError
 from evoprune.events import CandidateEvaluated, Decision, GenerationStarted, Listener
 from evoprune.execution.base import Executor, Job, Outcome
 from evoprune.genome import BitGenome, Bits
@@ -15,12 +15,13 @@ from evoprune.pruning.encodings.mask_space import UnitBits
 from evoprune.results import Status
 from evoprune.run.assemble import build_search
 from evoprune.run.config import Config
-from evoprune.run.journal import Journal, JournalEntry
+from evoprune.run.journal import MAX_INLINE_BYTES, Journal, JournalEntry
 from evoprune.run.loop import Place, run_search
 from evoprune.run.mask_allocation import share_out
 from evoprune.run.mask_measures import costs_of
 from evoprune.run.mask_schedule import Step, layer_groups
 from evoprune.run.mask_stage import (
+    POLISH,
     MaskStage,
     build_mask_encoding,
     build_space,
@@ -28,13 +29,11 @@ from evoprune.run.mask_stage import (
     prunable_weights,
 )
 from evoprune.run.mask_warm_start import read_warm_start, warm_bits
-from evoprune.run.mask_work import mask_fitness, sparse_enough
+from evoprune.run.mask_work import final_encoding, mask_fitness, sparse_enough
 from evoprune.run.problem import Problem
 from evoprune.run.states import State, StateFolder
 from evoprune.run.time_budget import TimeBudget
 from evoprune.seeding import SeedTree
-
-POLISH = "weight-bits"
 
 
 class MaskSearches:
@@ -73,9 +72,18 @@ class MaskSearches:
         self.last_state = ""
 
     def skip(self, evaluations: int, generations: int) -> None:
-        """Pass over the lines of a step that is over."""
+        """Pass over the lines of a step that is over.
+
+        Raises:
+            StoreCorruptedError: The journal has fewer of them.
+        """
         self.evaluations += evaluations
         self.generations += generations
+        if self.evaluations > len(self._journal.entries):
+            raise StoreCorruptedError(
+                f"the journal has {len(self._journal.entries)} lines, steps that are over took {self.evaluations}",
+                "restore evaluations.jsonl from a copy, or start a new run with another --out",
+            )
 
     def run(self, step: Step, state: State) -> dict[str, Bits] | None:
         """The best masks of a step: the units of the searched weights that stay; None when there was no time to search."""
@@ -128,11 +136,12 @@ class MaskSearches:
         self.evaluations += end.evaluations
         if end.best is None:
             return None
-        if end.best.entry.evaluation.status is Status.INFEASIBLE:
-            self._notify(
-                Decision("masks", f"no candidate of step {stage.step} keeps the constraints; the nearest one goes on")
-            )
+        self._say_if_infeasible(end.best.entry, f"step {stage.step}")
         return encoding.bits_of(end.best.genome)
+
+    def _say_if_infeasible(self, best: JournalEntry, where: str) -> None:
+        if best.evaluation.status is Status.INFEASIBLE:
+            self._notify(Decision("masks", f"no candidate of {where} keeps the constraints; the nearest one goes on"))
 
     def _may_begin(self, generation: int) -> bool:
         self.generations = max(self.generations, generation)
@@ -163,8 +172,9 @@ class MaskSearches:
                     early[outcome.job.index] = outcome
                 entry = self._journalled(step, layer, early.pop(job.index))
             space = build_space(self._config, self._problem.model, state, names, job.stage.kept)
-            assert entry.genome is not None
-            found |= build_mask_encoding(job.stage.encoding, space).bits_of(entry.genome)
+            genome = entry.genome or self._folder.genome(entry.evaluation.genome)
+            found |= build_mask_encoding(final_encoding(self._config), space).bits_of(genome)
+            self._say_if_infeasible(entry, f"layer {layer} in step {step.index}")
         self.evaluations += len(jobs)
         return found
 
@@ -197,17 +207,19 @@ class MaskSearches:
         if outcome.found is None:
             raise RunError(
                 f"the search of layer {layer} failed: {outcome.evaluation.reason}",
-                "correct the cause and start a new run with another --out",
+                "resume it; if it fails again, correct the cause and start a new run with another --out",
             )
         tags = {
             "step": step.index,
-            "encoding": self._config.search.encoding,
+            "encoding": final_encoding(self._config),
             "layer": layer,
             "history": [dict(row) for row in outcome.found.history],
         }
         entry = JournalEntry(
             outcome.job.index, 0, outcome.found.genome, outcome.evaluation, outcome.found.fitness, tags
         )
+        if outcome.found.genome.packed.nbytes > MAX_INLINE_BYTES:
+            self._folder.put_genome(outcome.found.genome)
         self._journal.append(entry)
         self._notify(CandidateEvaluated(entry.index, 0, entry.evaluation, entry.fitness, outcome.cost, replayed=False))
         return entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,20 +14,23 @@ from evoprune.artifact import put_weights
 from evoprune.evaluation.evaluate_masks import MaskBench
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.genome import BitGenome, Bits
-from evoprune.objectives.constraint import Constraint
 from evoprune.plugins import resolve
 from evoprune.pruning.encodings.base import MaskEncoding
 from evoprune.pruning.encodings.keep_ratios import uniform_bits
 from evoprune.pruning.encodings.mask_space import MaskSpace, UnitBits
 from evoprune.pruning.maskable import MaskableWeight, maskable_weights
 from evoprune.pruning.structure_names import parse_structure
+from evoprune.pruning.weight_masks import masks_as_tensors
 from evoprune.run.assemble import SCORING_BATCH, finetune_fidelity
 from evoprune.run.config import Config
+from evoprune.run.mask_measures import constraints_of
 from evoprune.run.problem import Problem
 from evoprune.run.states import State
 from evoprune.seeding import SeedTree
 from evoprune.sources.base import Source
 from evoprune.space.fingerprint import fingerprint
+
+POLISH: Final = "weight-bits"
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,12 @@ def everything_alive(config: Config, weights: Sequence[MaskableWeight]) -> dict[
         UsageError: The structure is not for weights of such a shape.
     """
     structure = parse_structure(config.masks.structure)
-    return {weight.name: np.ones(structure.units(weight.shape), dtype=np.bool_) for weight in weights}
+    return {weight.name: np.ones(structure.units(_outputs_first(weight)), dtype=np.bool_) for weight in weights}
 
 
 def build_space(config: Config, model: nn.Module, state: State, names: Sequence[str], kept: int | None) -> MaskSpace:
     """The space of a search over the weights `names`."""
     weights = prunable_weights(config, model)
-    live = {"all": [one.name for one in weights], "last": [weights[-1].name], "none": []}[config.masks.live_outputs]
     searched = tuple(weight for weight in weights if weight.name in names)
     return MaskSpace(
         searched,
@@ -80,9 +83,20 @@ def build_space(config: Config, model: nn.Module, state: State, names: Sequence[
         kept,
         {criterion: {name: scores[name] for name in names} for criterion, scores in state.orders.items()},
         parse_structure(config.masks.structure),
-        frozenset(live) & frozenset(names),
+        _live_outputs(config, model) & frozenset(names),
         fingerprint(model),
     )
+
+
+def _live_outputs(config: Config, model: nn.Module) -> frozenset[str]:
+    """Weights of which every output keeps one. A normalisation's scales are not among them: each is all of its output."""
+    names = [weight.name for weight in maskable_weights(model)]
+    return frozenset({"all": names, "last": names[-1:], "none": []}[config.masks.live_outputs])
+
+
+def _outputs_first(weight: MaskableWeight) -> tuple[int, ...]:
+    shape = weight.shape
+    return (shape[1], shape[0], *shape[2:]) if weight.output_dim else shape
 
 
 def build_mask_encoding(name: str, space: MaskSpace) -> MaskEncoding:
@@ -115,6 +129,7 @@ def build_mask_bench(
     model = problem.model
     put_weights(model, dict(state.weights), f"state {stage.state}")
     space = build_space(config, model, state, stage.names, stage.kept)
+    elsewhere = {name: bits for name, bits in state.alive.items() if name not in stage.names}
     fidelity = finetune_fidelity(config, problem.task.train)
     return MaskBench(
         model=model.eval(),
@@ -122,9 +137,10 @@ def build_mask_bench(
         data=scored_samples(config, problem),
         encoding=build_mask_encoding(stage.encoding, space),
         weights=sum(weight.size for weight in prunable_weights(config, model)),
-        kept_elsewhere=kept_weights(config, model, {k: v for k, v in state.alive.items() if k not in stage.names}),
+        kept_elsewhere=kept_weights(config, model, elsewhere),
+        elsewhere=masks_as_tensors(model, build_space(config, model, state, list(elsewhere), None).plan(elsewhere)),
         fidelity=fidelity,
-        constraints=tuple(Constraint.parse(text) for text in config.search.constraints),
+        constraints=constraints_of(config),
         baseline=baseline,
         seeds=SeedTree(config.run.seed).child("candidate", stage.step),
         device=device,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from evoprune.errors import UsageError
+from evoprune.errors import DataError, StoreCorruptedError, UsageError
 from evoprune.mask_plan import MaskPlan
 from evoprune.pruning.encodings.mask_space import UnitBits
 from evoprune.pruning.structure_names import parse_structure
@@ -25,9 +25,15 @@ def read_warm_start(config: Config, model: nn.Module) -> MaskPlan | None:
     path = config.masks.warm_start
     if path is None:
         return None
-    plan = read_masks(path / "solutions" if (path / "solutions").is_dir() else path, model)
+    try:
+        plan = read_masks(path / "solutions" if (path / "solutions").is_dir() else path, model)
+    except StoreCorruptedError as error:
+        raise DataError(f"masks.warm_start: {error.message}", "restore the file, or leave the setting out") from error
     if not any(weight.name in plan.masks for weight in prunable_weights(config, model)):
-        raise UsageError(f"masks.warm_start {path} has no masks for the layers that are to be pruned")
+        raise UsageError(
+            f"masks.warm_start {path} has no masks for the layers that are to be pruned",
+            f"it has masks of {', '.join(sorted(plan.masks)[:12])}",
+        )
     return plan
 
 

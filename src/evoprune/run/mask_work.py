@@ -5,24 +5,35 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from evoprune.errors import CandidateError
+from evoprune.errors import CandidateError, RunError
 from evoprune.evaluation.evaluate_masks import MaskBench, evaluate_masks
 from evoprune.events import ignore
 from evoprune.execution.base import Found, Job, JobFunction, Outcome
 from evoprune.execution.in_process import InProcessExecutor
+from evoprune.mask_plan import MaskPlan
 from evoprune.objectives.fitness import MaskFitness
+from evoprune.pruning.encodings.mask_space import MaskSpace, UnitBits
 from evoprune.results import Cost, Evaluation, Status
 from evoprune.run.assemble import build_search, place
 from evoprune.run.config import Config
 from evoprune.run.journal import JournalEntry, MemoryJournal
-from evoprune.run.loop import run_search
+from evoprune.run.loop import SearchEnd, merit, run_search
 from evoprune.run.mask_measures import costs_of
-from evoprune.run.mask_stage import MaskStage, build_mask_bench, build_space, first_genomes
+from evoprune.run.mask_stage import (
+    POLISH,
+    MaskStage,
+    build_mask_bench,
+    build_mask_encoding,
+    build_space,
+    first_genomes,
+)
+from evoprune.run.mask_warm_start import read_warm_start, warm_bits
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.states import State, StateFolder
 from evoprune.seeding import SeedTree
@@ -65,9 +76,14 @@ class _Worker:
         stage: MaskStage = job.stage
         bench = self._bench(stage)
         if stage.alone:
-            return evolve_alone(self.work.config, bench, self._state(stage.state), job)
+            warm = warm_bits(self.work.config, bench.model, self._warm, stage.names)
+            return evolve_alone(self.work.config, bench, self._state(stage.state), job, warm)
         evaluation, cost = evaluate_masks(bench, job.genome, job.rung)
         return Outcome(job, evaluation, cost)
+
+    @cached_property
+    def _warm(self) -> MaskPlan | None:
+        return read_warm_start(self.work.config, self.problem.model)
 
     def _bench(self, stage: MaskStage) -> MaskBench:
         if stage not in self.benches:
@@ -85,43 +101,75 @@ class _Worker:
         return self.states[digest]
 
 
-def evolve_alone(config: Config, bench: MaskBench, state: State, job: Job) -> Outcome:
-    """The whole search of a stage as one job; its own candidates are journalled as its history."""
+def evolve_alone(config: Config, bench: MaskBench, state: State, job: Job, warm: Sequence[UnitBits] = ()) -> Outcome:
+    """The whole search of a stage as one job, single bits last where asked; its own candidates are journalled as its history.
+
+    Args:
+        config: The run's settings.
+        bench: Of the job's stage.
+        state: What the search begins with.
+        job: Whose genome is not looked at.
+        warm: Solutions to begin with.
+    """
     wall, cpu = time.perf_counter(), time.process_time()
     stage: MaskStage = job.stage
     space = build_space(config, bench.model, state, stage.names, stage.kept)
-    seeds = SeedTree(config.run.seed).child("alone", stage.step, *stage.names)
-    fitness = mask_fitness(config)
-    history = _History()
-    executor = InProcessExecutor(
-        lambda: lambda one: Outcome(one, *evaluate_masks(bench, one.genome, one.rung)),
-        workers=1,
-        threads=torch.get_num_threads(),
-        notify=ignore,
-    )
+    histories: list[_History] = []
     try:
-        end = run_search(
-            build_search(config, bench.encoding, seeds, first_genomes(bench.encoding, space)),
-            executor,
-            history,
-            generations=config.ga.num_generations,
-            fitness_of=lambda evaluation: fitness(evaluation.objectives),
-            costs_of=lambda evaluation: costs_of(evaluation, config.search.objectives),
-            objectives=len(config.search.objectives),
-            may_go_on=lambda _: True,
-            notify=ignore,
-            enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
-        )
-    except CandidateError as error:
-        end = None
-        reason = str(error)
+        end = _phase(config, bench, space, stage, config.ga.num_generations, warm, histories)
+        if final_encoding(config) != stage.encoding and end.best is not None:
+            found = bench.encoding.bits_of(end.best.genome)
+            stage = replace(stage, encoding=final_encoding(config))
+            bench = replace(bench, encoding=build_mask_encoding(stage.encoding, space))
+            end = _phase(config, bench, space, stage, config.masks.polish_generations, [found], histories)
+        best, reason = end.best, "no candidate could be scored"
+    except (CandidateError, RunError) as error:
+        best, reason = None, error.message
     cost = Cost(time.perf_counter() - wall, time.process_time() - cpu, bench.training_batch.size, os.getpid())
-    if end is None or end.best is None:
-        reason = reason if end is None else "no candidate could be scored"
+    if best is None:
         return Outcome(job, Evaluation(job.genome.digest, job.rung, Status.FAILED, {}, reason=reason), cost)
-    best = end.best
-    found = Found(best.genome, best.entry.fitness or 0.0, tuple(history.by_generation()))
-    return Outcome(job, best.entry.evaluation, cost, found)
+    rows = [row for history in histories for row in history.by_generation()]
+    history = tuple({**row, "generation": number} for number, row in enumerate(rows))
+    return Outcome(job, best.entry.evaluation, cost, Found(best.genome, best.entry.fitness or 0.0, history))
+
+
+def _phase(
+    config: Config,
+    bench: MaskBench,
+    space: MaskSpace,
+    stage: MaskStage,
+    generations: int,
+    first: Sequence[UnitBits],
+    histories: list[_History],
+) -> SearchEnd:
+    """One search in this process, whose candidates go to a history of its own."""
+    fitness = mask_fitness(config)
+    # The encoding enters the seed only of a search that follows another one of the same weights.
+    place = stage.names if not histories else (*stage.names, stage.encoding)
+    seeds = SeedTree(config.run.seed).child("alone", stage.step, *place)
+    histories.append(_History())
+    return run_search(
+        build_search(config, bench.encoding, seeds, first_genomes(bench.encoding, space, first)),
+        InProcessExecutor(
+            lambda: lambda one: Outcome(one, *evaluate_masks(bench, one.genome, one.rung)),
+            workers=1,
+            threads=torch.get_num_threads(),
+            notify=ignore,
+        ),
+        histories[-1],
+        generations=generations,
+        fitness_of=lambda evaluation: fitness(evaluation.objectives),
+        costs_of=lambda evaluation: costs_of(evaluation, config.search.objectives),
+        objectives=len(config.search.objectives),
+        may_go_on=lambda _: True,
+        notify=ignore,
+        enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
+    )
+
+
+def final_encoding(config: Config) -> str:
+    """What the genome stands for that a layer's search of its own ends with: single bits where it is polished."""
+    return POLISH if config.masks.polish_generations else config.search.encoding
 
 
 def mask_fitness(config: Config) -> MaskFitness:
@@ -137,16 +185,18 @@ def sparse_enough(config: Config, sparsity: float) -> bool:
 
 class _History(MemoryJournal):
     def by_generation(self) -> Sequence[Mapping[str, float]]:
-        """The best so far at the end of each generation."""
+        """The best so far at the end of each generation, with the sparsity of the weights that are searched."""
         best: JournalEntry | None = None
         rows: dict[int, Mapping[str, float]] = {}
         for entry in self.entries:
-            if entry.fitness is not None and (best is None or best.fitness is None or entry.fitness > best.fitness):
+            if entry.fitness is not None and (best is None or merit(entry) > merit(best)):
                 best = entry
             if best is not None:
+                measured = best.evaluation.objectives
                 rows[entry.generation] = {
                     "generation": entry.generation,
                     "fitness": best.fitness or 0.0,
-                    **best.evaluation.objectives,
+                    **measured,
+                    "sparsity": measured["layer_sparsity"],
                 }
         return list(rows.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -17,9 +18,20 @@ from evoprune.run.store import RunStore
 
 
 def open_problem(
-    config: Config, source: ProblemSource, store: RunStore, notify: Listener
+    config: Config,
+    source: ProblemSource,
+    store: RunStore,
+    notify: Listener,
+    check: Callable[[Problem], None] = lambda _: None,
 ) -> tuple[Problem, torch.device]:
     """Load the problem, see that it is the one that the run began with, and give its network the trained weights.
+
+    Args:
+        config: The run's settings.
+        source: Of the problem.
+        store: The run directory.
+        notify: Told what goes on.
+        check: Raises a `UsageError` where the problem can't be used, before there is any work.
 
     Returns:
         The problem, its network in eval mode, and its example inputs, on the device that comes second.
@@ -32,6 +44,7 @@ def open_problem(
     with stage("data", notify):
         problem = source.load(notify)
         data = pin_problem(store, problem)
+        check(problem)
     with stage("baseline", notify, "the dense network, trained now or taken from an earlier run"):
         model = prepare_baseline(problem, config, store, data=data, device=device, notify=notify).eval()
     return replace(problem, model=model, example_inputs=to_device(problem.example_inputs, device)), device

@@ -135,8 +135,8 @@ class MaskPoints:
         return Point(figures, plan, lambda: self._files.finished(plan))
 
     def front(self) -> list[Point]:
-        """The network after each step, in order: sparser from step to step."""
-        return [self._point(step) for step in self._files.comparison["steps"]]
+        """The network after each step that was taken, in order: sparser from step to step."""
+        return [self._point(step) for step in self._files.comparison["steps"] if step["taken"]]
 
     def _point(self, step: Mapping[str, Any]) -> Point:
         folder, dense = StateFolder(self._files.directory), self._files.dense

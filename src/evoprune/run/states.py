@@ -16,12 +16,13 @@ from torch import Tensor
 
 from evoprune.artifact import read_weights
 from evoprune.errors import StoreCorruptedError
-from evoprune.genome import Bits
+from evoprune.genome import BitGenome, Bits
 from evoprune.run.files import write_atomically
 
 FOLDER: Final = "states"
 _WEIGHT, _ALIVE, _ORDER = "weight/", "alive/", "order/"
 _DIGEST_CHARACTERS: Final = 32
+_LOST: Final = "restore it from a copy, or start a new run with another --out"
 
 Scores = Mapping[str, Mapping[str, NDArray[np.float32]]]
 
@@ -67,8 +68,10 @@ class StateFolder:
         """Keep a state, on disk and synced before this returns; gives its digest."""
         content = state.to_bytes()
         digest = _digest(content)
-        if not self.path(digest).exists():
-            write_atomically(self.path(digest), content)
+        path = self.path(digest)
+        # A damaged copy is replaced: what was computed anew is sound.
+        if not path.exists() or _digest(path.read_bytes()) != digest:
+            write_atomically(path, content)
         return digest
 
     def get(self, digest: str) -> State:
@@ -81,17 +84,37 @@ class StateFolder:
         try:
             found = _digest(path.read_bytes())
         except OSError as error:
-            raise StoreCorruptedError(f"can't read the state {path}: {error}") from error
+            raise StoreCorruptedError(f"can't read the state {path}: {error}", _LOST) from error
         if found != digest:
-            raise StoreCorruptedError(f"the state {path} is not the file that was written", "restore it from a copy")
+            raise StoreCorruptedError(f"the state {path} is not the file that was written", _LOST)
         return _parse(read_weights(path))
 
-    def has(self, digest: str) -> bool:
-        """Whether the state is there, sound or not."""
-        return self.path(digest).exists()
+    def put_genome(self, genome: BitGenome) -> None:
+        """Keep a genome that is too large for its journal line, on disk and synced before this returns."""
+        write_atomically(self.genome_path(genome.digest), genome.length.to_bytes(8, "big") + genome.packed.tobytes())
+
+    def genome(self, digest: str) -> BitGenome:
+        """Read what `put_genome` wrote.
+
+        Raises:
+            StoreCorruptedError: It is missing, or is not what its name says.
+        """
+        path = self.genome_path(digest)
+        try:
+            content = path.read_bytes()
+            found = BitGenome(np.frombuffer(content, dtype=np.uint8, offset=8), int.from_bytes(content[:8], "big"))
+        except (OSError, ValueError) as error:
+            raise StoreCorruptedError(f"can't read the genome {path}: {error}", _LOST) from error
+        if found.digest != digest:
+            raise StoreCorruptedError(f"the genome {path} is not the file that was written", _LOST)
+        return found
+
+    def genome_path(self, digest: str) -> Path:
+        """The file of a genome."""
+        return self._folder / f"{digest}.bits"
 
     def keep_only(self, digests: set[str]) -> None:
-        """Remove every other state: nothing leads to them any more."""
+        """Remove every other state, to which nothing leads any more. Genomes stay: the journal names them."""
         for path in self._folder.glob("*.safetensors"):
             if path.stem not in digests:
                 path.unlink()
