@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 NO_TESTS := 5
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu check format bench bench-analysis clean distclean
+.PHONY: help install demo test test-slow test-gpu check format bench bench-analysis bench-masks clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for pytest or the demo']"
@@ -66,6 +66,9 @@ bench: install ## Measure evoprune against a naive script of the same job (long)
 
 bench-analysis: install ## Measure analysis and surgery, against other libraries where they are installed (minutes)
 	$(BIN)/python benchmarks/analysis/run.py $(ARGS)
+
+bench-masks: install ## Measure evolved weight masks against iterative pruning by fixed rules (hours)
+	$(BIN)/python benchmarks/masks/run.py $(ARGS)
 
 clean: ## Remove caches and build output; runs and .venv stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
