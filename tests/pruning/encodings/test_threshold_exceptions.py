@@ -56,7 +56,9 @@ def test_exception_bits_stand_for_the_units_near_the_goal():
 def test_exceptions_turn_their_own_units_round_and_no_other_but_to_meet_the_goal(seed, kept, count):
     space = build_space(WEIGHTS, kept=kept, orders=1, seed=seed)
     encoding, generator = ThresholdExceptions(space), np.random.default_rng(seed)
-    plain = encoding.encode(space.choose(space.orders["order 0"]))
+    # Ratios as far from each other as they may be: a unit's due value says little about how near the goal it is.
+    fields = RatioFields(3, 1).write(2.0 ** -generator.uniform(0, 14, 3), np.zeros(3, dtype=np.int64))
+    plain = BitGenome.from_bits(np.concatenate([fields, np.zeros(encoding.length - len(fields), dtype=bool)]))
     before = flat(encoding.bits_of(plain))
     start = encoding.segments[3].start
     turned = start + generator.choice(encoding.length - start, size=count, replace=False)
