@@ -73,6 +73,16 @@ def test_panels_show_the_loss_where_the_sparsity_is_given():
     assert "loss (right)" in [text.get_text() for text in key.get_texts()]
 
 
+def test_panels_number_generations_and_not_the_gaps_between_passes():
+    run = MaskRun({"one": 10, "two": 20}, mode="layers", goals=(0.5, 0.6, 0.7), generations=4, candidates=1)
+    axes = course_panels_figure(run.evaluations, run.steps).axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 4]
+    numbered = {label.get_text(): at for label, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)}
+    assert {name: numbered[name] for name in ("3", "7", "11")} == {
+        name: line.get_xdata()[-1] for name, line in zip(("3", "7", "11"), lines, strict=True)
+    }
+
+
 @pytest.mark.slow
 def test_panels_are_capped_with_a_note():
     layers = {f"layer{number}": 10 for number in range(MOST_PANELS + 3)}

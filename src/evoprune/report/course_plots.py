@@ -93,6 +93,9 @@ def _draw_panel(axes: Axes, course: Course) -> str:
         _draw_retraining(axes, stretch.retraining, end + 0.35 * gap)
         start = end + gap
     axes.set_xlim(-0.3 * gap, start - 0.3 * gap)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if len(course.stretches) > 1:
+        _count_over_gaps(axes, [len(stretch.leaders) for stretch in course.stretches], gap)
     _finish_panel(axes, right, second)
     written = f", {100 * sparsity[-1]:.1f} % sparse" if sparsity and not course.title.endswith("sparse") else ""
     # Names of layers in deep networks are long, panels are not.
@@ -121,11 +124,18 @@ def _draw_retraining(axes: Axes, retraining: Retraining, x: float) -> None:
         axes.plot([x], [after], "o", color=ACCENT, markersize=5, zorder=6, clip_on=False)
 
 
+def _count_over_gaps(axes: Axes, lengths: Sequence[int], gap: int) -> None:
+    """Number the last generation of each stretch, counted over all of them, as the gaps between are no generations."""
+    ends = [total - 1 for total in accumulate(lengths)]
+    positions = [end + number * (gap - 1) for number, end in enumerate(ends)]
+    every = math.ceil(len(ends) / 5)
+    axes.set_xticks(positions[::-every], [str(end) for end in ends[::-every]])
+
+
 def _finish_panel(axes: Axes, right: Axes, second: str) -> None:
     # The lines on the left are in front of those on the right.
     axes.set_zorder(right.get_zorder() + 1)
     axes.patch.set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     for one in (axes, right):
         one.yaxis.set_major_locator(MaxNLocator(4))
         one.tick_params(labelsize=8)
@@ -159,8 +169,8 @@ def step_fitness_figure(evaluations: Lines, steps: Lines) -> Figure:
         starts[number] = end
         mine = list(lines)
         drawn = _draw_layers(axes, mine, end) if "history" in mine[0] else _draw_generations(axes, mine, end)
-        end += drawn + 1
-    axes.set_xlim(-1, max(1, end - 1))
+        end += drawn
+    axes.set_xlim(-1, max(1, end))
     alone = any("history" in line for line in evaluations)
     axes.set_xlabel("generation, one step after the other" if len(starts) > 1 else "generation")
     axes.set_ylabel("fitness")
@@ -225,14 +235,14 @@ def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Lines) -
     edges = [*starts.values(), end]
     for position, (number, (start, stop)) in enumerate(zip(starts, pairwise(edges), strict=True)):
         if position:
-            axes.axvline(start - 1, color=PALE, linewidth=1, zorder=0)
+            axes.axvline(start - 0.5, color=PALE, linewidth=1, zorder=0)
         step = known.get(number)
         if len(starts) < 2 or position % every or step is None:
             continue
         title = ", ".join(step["layers"]) if by_layer else _goal_or_number(step)
         turned = by_layer and len(starts) > 6
         axes.text(
-            (start + stop - 2) / 2, 1.01, title, transform=axes.get_xaxis_transform(), color=INK, fontsize=8,
+            (start + stop - 1) / 2, 1.01, title, transform=axes.get_xaxis_transform(), color=INK, fontsize=8,
             ha="left" if turned else "center", va="bottom", rotation=50 if turned else 0, rotation_mode="anchor",
         )  # fmt: skip
 
