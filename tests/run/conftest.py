@@ -4,6 +4,7 @@ import pytest
 
 from evoprune.run.config import make_config
 from evoprune.run.problem import RecipeSource
+from evoprune.run.runner import execute
 
 TINY = "evoprune.testing.tiny:tiny_recipe"
 SMALL = {
@@ -32,3 +33,33 @@ def small_config():
 @pytest.fixture
 def tiny_source():
     return RecipeSource(TINY, None, None, 0)
+
+
+MASKS = {
+    "recipe": TINY,
+    "search": {"encoding": "weight-bits"},
+    "ga": {"pop_size": 4, "num_generations": 2},
+    "training": {"epochs": 1, "retrain_epochs": 1, "batch_size": 64},
+    "masks": {"goals": [0.3, 0.6], "fisher_samples": 64, "min_class_accuracy": 0},
+    "execution": {"workers": 1, "training_threads": 1},
+}
+
+
+@pytest.fixture
+def mask_config():
+    def build(*layers):
+        return make_config(MASKS, *layers)
+
+    return build
+
+
+@pytest.fixture
+def mask_run(tmp_path, mask_config):
+    """Mask a source, the tiny recipe if none is given, into a directory under `tmp_path`; gives the directory."""
+
+    def start(name="run", *, source=None, listeners=(), **sections):
+        config = mask_config({"recipe": None} if source else {}, sections)
+        execute(config, source or RecipeSource(TINY, None, None, config.run.seed), tmp_path / name, listeners)
+        return tmp_path / name
+
+    return start

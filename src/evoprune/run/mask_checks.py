@@ -37,4 +37,7 @@ def _check_goal(config: Config, model: nn.Module, weights: Sequence[MaskableWeig
     try:
         build_space(config, model, state, list(state.alive), goal_weights(weights, goal))
     except UsageError as error:
-        raise UsageError(f"masks.goals: a sparsity of {goal} can't be met: {error.message}", error.hint) from error
+        raise UsageError(
+            f"masks.goals: a sparsity of {goal} can't be met: {error.message}",
+            f"{error.hint}; or set masks.live_outputs to last",
+        ) from error

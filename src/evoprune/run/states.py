@@ -22,6 +22,7 @@ from evoprune.run.files import write_atomically
 FOLDER: Final = "states"
 _WEIGHT, _ALIVE, _ORDER = "weight/", "alive/", "order/"
 _DIGEST_CHARACTERS: Final = 32
+_DIGITS: Final = 4
 _LOST: Final = "restore it from a copy, or start a new run with another --out"
 
 Scores = Mapping[str, Mapping[str, NDArray[np.float32]]]
@@ -34,7 +35,8 @@ class State:
     Attributes:
         weights: Of the network, by name.
         alive: `{weight name: [units] bool}`, what earlier steps left.
-        orders: `{criterion: {weight name: [units] float32}}` of this network; empty without criteria.
+        orders: `{criterion: {weight name: [units] float32}}` of this network, in the order that genomes count them by; empty
+            without criteria.
     """
 
     weights: Mapping[str, Tensor]
@@ -45,8 +47,9 @@ class State:
         """The state as a safetensors file, the same bytes for equal states."""
         tensors = {f"{_WEIGHT}{name}": value.contiguous() for name, value in self.weights.items()}
         tensors |= {f"{_ALIVE}{name}": torch.from_numpy(bits.astype(np.bool_)) for name, bits in self.alive.items()}
-        for criterion, scores in self.orders.items():
-            tensors |= {f"{_ORDER}{criterion}/{name}": torch.from_numpy(value) for name, value in scores.items()}
+        for number, (criterion, scores) in enumerate(self.orders.items()):
+            prefix = f"{_ORDER}{number:0{_DIGITS}}/{criterion}/"
+            tensors |= {f"{prefix}{name}": torch.from_numpy(value) for name, value in scores.items()}
         return save(tensors)
 
 
@@ -126,12 +129,14 @@ def _digest(content: bytes) -> str:
 
 def _parse(tensors: Mapping[str, Tensor]) -> State:
     orders: dict[str, dict[str, NDArray[np.float32]]] = {}
-    for name, value in tensors.items():
+    # safetensors gives the tensors of a file in another order each time, and genomes name criteria by their position.
+    named = sorted(tensors.items())
+    for name, value in named:
         if name.startswith(_ORDER):
-            criterion, _, weight = name.removeprefix(_ORDER).partition("/")
+            _, criterion, weight = name.removeprefix(_ORDER).split("/", 2)
             orders.setdefault(criterion, {})[weight] = value.numpy()
     return State(
-        {name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)},
-        {name.removeprefix(_ALIVE): value.numpy() for name, value in tensors.items() if name.startswith(_ALIVE)},
+        {name.removeprefix(_WEIGHT): value for name, value in named if name.startswith(_WEIGHT)},
+        {name.removeprefix(_ALIVE): value.numpy() for name, value in named if name.startswith(_ALIVE)},
         orders,
     )
