@@ -20,24 +20,28 @@ def course_of(directory: Path) -> Course:
     config, comparison = stored_config(directory), read(directory / "comparison.json")
     task = recipe_source(config).load().task
     training, both = config.training, task.train.joined(task.select)
-    schedule = retraining_schedule(training, task.train, epochs=config.masks.retrain_epochs)
+    epochs_of = {False: config.masks.retrain_epochs, True: config.masks.between_epochs}
+    schedules = {
+        between: retraining_schedule(training, task.train, epochs=epochs) for between, epochs in epochs_of.items()
+    }
     final = retraining_schedule(training, both, epochs=training.retrain_epochs)
     fidelity = finetune_fidelity(config, task.train)
     weights = sum(layer["weights"] for layer in comparison["layers"])
-    epochs = len(comparison["steps"]) * math.ceil(schedule.steps / task.train.batch_count(training.batch_size))
+    batches = task.train.batch_count(training.batch_size)
+    epochs = sum(math.ceil(schedules[step["between"]].steps / batches) for step in comparison["steps"])
     check_epochs(directory, epochs + math.ceil(final.steps / both.batch_count(training.batch_size)))
     levels = [
         Level(
             # Guards can make a network a weight or two less sparse than its goal.
             kept=round((1 - (step["goal"] or step["sparsity"])) * weights),
             weights=weights,
-            steps=schedule.steps + candidate_steps(fidelity, step),
+            steps=schedules[step["between"]].steps + candidate_steps(fidelity, step),
         )
         for step in comparison["steps"]
     ]
     return Course(
         levels=tuple(levels),
-        schedule=schedule,
+        schedule=schedules[False],
         final_steps=final.steps,
         threads=config.execution.training_threads,
         channels_last=config.execution.channels_last,

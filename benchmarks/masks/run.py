@@ -33,8 +33,11 @@ from evoprune.run.settings import read_config
 
 HERE = Path(__file__).parent
 CONFIG = HERE / "config.yaml"
-EVOLVED = {"evolved": [], "evolved-no-rule": ["search.seeding=none", "search.encoding=weight-bits"]}
-QUICK = ["masks.goals=[0.9,0.99]", "masks.retrain_epochs=0.02", "training.retrain_epochs=0.02",
+# Without a rule it takes many more candidates, which differ in single bits: a flip too many ruins a good mask.
+NO_RULE = ["search.seeding=none", "search.encoding=weight-bits", "ga.pop_size=20", "ga.num_generations=20",
+           "ga.mutation_rate=0.004", "ga.initial_keep=[0.7,1.0]"]  # fmt: skip
+EVOLVED = {"evolved": [], "evolved-no-rule": NO_RULE}
+QUICK = ["masks.goals=[0.9,0.99]", "masks.retrain_epochs=0.02", "masks.between_epochs=0.02", "training.retrain_epochs=0.02",
          "ga.pop_size=4", "ga.num_generations=2", "ga.elitism=1",
          "fidelity.select_samples=200", "masks.min_class_accuracy=0"]  # fmt: skip
 

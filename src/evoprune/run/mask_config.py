@@ -31,6 +31,9 @@ class MasksConfig(Section):
         (0.5, 0.7, 0.8, 0.85, 0.9),
         description="sparsity after each pass, of all weights that may be pruned; null lets fitness decide",
     )
+    between: Annotated[int, Field(ge=0)] = Field(
+        0, description="steps between one goal and the next, each pruning the same share of what is left"
+    )
     passes: PositiveInt = Field(1, description="passes over the layers when there are no goals")
     order: Literal["forward", "backward", "largest"] = Field("forward", description="of the layers in mode layers")
     structure: str = Field(
@@ -48,7 +51,8 @@ class MasksConfig(Section):
     polish_generations: Annotated[int, Field(ge=0)] = Field(
         0, description="generations on single bits after those on ratios"
     )
-    retrain_epochs: NonNegative = Field(1, description="epochs after each step, on train, with the masks held")
+    retrain_epochs: NonNegative = Field(1, description="epochs after each pass, on train, with the masks held")
+    between_epochs: NonNegative = Field(1, description="the same after a step between two goals")
     warm_start: Path | None = Field(
         None, description="solutions to begin with: a directory of a run, or a file of masks"
     )

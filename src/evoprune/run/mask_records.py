@@ -21,6 +21,7 @@ class StepRecord:
         step: Position in the schedule, from 0.
         pass_number: Of the pass, from 0.
         goal: Sparsity asked for after the pass; None when fitness decided.
+        between: Whether that is one between two of the configured goals.
         layers: Layers that were searched.
         layer_sparsity: Of all layers after the step.
         sparsity: Of all prunable weights after the step.
@@ -37,6 +38,7 @@ class StepRecord:
     step: int
     pass_number: int
     goal: float | None
+    between: bool
     layers: tuple[str, ...]
     layer_sparsity: Mapping[str, float]
     sparsity: float
@@ -55,6 +57,7 @@ class StepRecord:
             "step": self.step,
             "pass": self.pass_number,
             "goal": self.goal,
+            "between": self.between,
             "layers": list(self.layers),
             "layers_pruned": sum(sparsity > 0 for sparsity in self.layer_sparsity.values()),
             "sparsity": self.sparsity,
@@ -83,6 +86,7 @@ class StepRecord:
             step=int(document["step"]),
             pass_number=int(document["pass"]),
             goal=None if goal is None else float(goal),
+            between=bool(document["between"]),
             layers=tuple(map(str, document["layers"])),
             layer_sparsity={str(name): float(value) for name, value in document["layer_sparsity"].items()},
             sparsity=float(document["sparsity"]),

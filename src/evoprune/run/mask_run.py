@@ -169,6 +169,7 @@ class MaskRun:
             step=step.index,
             pass_number=step.number,
             goal=step.goal,
+            between=step.between,
             layers=tuple(dict.fromkeys(weight.layer for weight in weights if weight.name in step.names)),
             layer_sparsity={one["layer"]: one["sparsity"] for one in layers_document(plan, weights)},
             sparsity=plan.sparsity,

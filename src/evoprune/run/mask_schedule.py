@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evoprune.pruning.maskable import MaskableWeight
@@ -19,6 +19,7 @@ class Step:
         goal: Sparsity of all prunable weights after the pass; None leaves it to fitness.
         names: Weights that are searched.
         ahead: Weights that the pass has still to search, these included.
+        between: Whether the goal is one between two of the configured ones.
     """
 
     index: int
@@ -26,19 +27,35 @@ class Step:
     goal: float | None
     names: tuple[str, ...]
     ahead: tuple[str, ...]
+    between: bool
 
 
 def schedule(config: Config, weights: Sequence[MaskableWeight]) -> tuple[Step, ...]:
     """All steps of a run, in order."""
     masks = config.masks
-    goals: Sequence[float | None] = masks.goals if masks.goals is not None else [None] * masks.passes
+    goals = list(masks.goals) if masks.goals is not None else [None] * masks.passes
     steps: list[Step] = []
-    for number, goal in enumerate(goals):
+    for number, (goal, between) in enumerate(passes(goals, masks.between)):
         rounds = _rounds(config, weights)
         for position, names in enumerate(rounds):
             ahead = tuple(name for later in rounds[position:] for name in later)
-            steps.append(Step(len(steps), number, goal, names, ahead))
+            steps.append(Step(len(steps), number, goal, names, ahead, between))
     return tuple(steps)
+
+
+def passes(goals: Sequence[float | None], between: int) -> Iterator[tuple[float | None, bool]]:
+    """Each goal, after `between` others on the way to it from the one before; with whether it is one of these.
+
+    Every step on the way keeps the same share of what the one before kept.
+    """
+    before: float | None = None
+    for goal in goals:
+        if before is not None and goal is not None:
+            ratio = (1 - goal) / (1 - before)
+            for part in range(1, between + 1):
+                yield 1 - (1 - before) * ratio ** (part / (between + 1)), True
+        yield goal, False
+        before = goal
 
 
 def _rounds(config: Config, weights: Sequence[MaskableWeight]) -> list[tuple[str, ...]]:

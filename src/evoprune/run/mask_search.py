@@ -181,7 +181,7 @@ class MaskSearches:
     @property
     def _passes(self) -> int:
         masks = self._config.masks
-        return len(masks.goals) if masks.goals is not None else masks.passes
+        return len(masks.goals) * (1 + masks.between) - masks.between if masks.goals is not None else masks.passes
 
     def _job(self, step: Step, state: State, names: tuple[str, ...], position: int) -> Job:
         kept = None

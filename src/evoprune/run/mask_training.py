@@ -44,7 +44,10 @@ def retrain_masked(
     """
     task, training = problem.task, config.training
     source = task.train if step is not None else task.train.joined(task.select)
-    epochs = config.masks.retrain_epochs if step is not None else training.retrain_epochs
+    if step is None:
+        epochs = training.retrain_epochs
+    else:
+        epochs = config.masks.between_epochs if step.between else config.masks.retrain_epochs
     seeds = SeedTree(config.run.seed).child("retrain", "masks", "end" if step is None else step.index)
     reporter = EpochReporter("retrain", model, task, source, None, config, device, notify, epochs)
     with torch_threads(config.execution.training_threads):

@@ -57,7 +57,7 @@ def test_exceptions_turn_their_own_units_round_and_no_other_but_to_meet_the_goal
     space = build_space(WEIGHTS, kept=kept, orders=1, seed=seed)
     encoding, generator = ThresholdExceptions(space), np.random.default_rng(seed)
     # Ratios as far from each other as they may be: a unit's due value says little about how near the goal it is.
-    fields = RatioFields(3, 1).write(2.0 ** -generator.uniform(0, 14, 3), np.zeros(3, dtype=np.int64))
+    fields = RatioFields(3, 1).write(2.0 ** -generator.uniform(0, 3, 3), np.zeros(3, dtype=np.int64))
     plain = BitGenome.from_bits(np.concatenate([fields, np.zeros(encoding.length - len(fields), dtype=bool)]))
     before = flat(encoding.bits_of(plain))
     start = encoding.segments[3].start

@@ -1,12 +1,14 @@
 """Encoding `keep-ratios`: one keep ratio per weight tensor, and the importance order by which its weights go.
 
-A few bits per layer whatever its size. Ratios are relative to each other: a plan scales them to the sparsity goal, so that every
-genome meets it exactly.
+A few bits per layer whatever its size. A field says by what factor a tensor's ratio differs from that which the first importance
+order alone would give it, from 0.35 to 2.8: a random genome is a sensible one. A plan scales the ratios to the sparsity goal, so
+that every genome meets it exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,11 @@ from evoprune.errors import ConfigError
 from evoprune.genome import BitGenome, Bits, Segment
 from evoprune.mask_plan import MaskPlan
 from evoprune.pruning.encodings.mask_space import MaskSpace, UnitBits, UnitKeys
-from evoprune.pruning.encodings.ratio_fields import RatioFields
+from evoprune.pruning.encodings.ratio_fields import OCTAVES, RatioFields
 from evoprune.pruning.encodings.selection import NEVER, Keys
+
+LARGEST: Final = 2.0 ** (OCTAVES / 2)
+"""Most that a field multiplies a ratio by; the least is one over it."""
 
 Positions = NDArray[np.int32]
 
@@ -35,6 +40,7 @@ class KeepRatios:
         require_goal_and_orders(space, "keep-ratios")
         self._space = space
         self._fields = RatioFields(len(space.weights), len(space.orders))
+        self._reference = self._shares(space.choose(next(iter(space.orders.values()))))
         self._positions: dict[tuple[int, str], Positions] = {}
         self.segments: tuple[Segment, ...] = tuple(
             Segment(weight.name, number * self._fields.width, self._fields.width)
@@ -56,10 +62,8 @@ class KeepRatios:
 
     def encode(self, bits: UnitBits, order: int = 0) -> BitGenome:
         """The genome nearest to masks that were chosen by an order: their ratios, and the order for all tensors."""
-        kept = [bits[weight.name].mean() for weight in self._space.weights]
-        return BitGenome.from_bits(
-            self._fields.write(np.array(kept, dtype=np.float64), np.full(len(kept), order, dtype=np.int64))
-        )
+        factors = self._shares(bits) / self._reference
+        return BitGenome.from_bits(self._fields.write(factors / LARGEST, np.full(len(factors), order, dtype=np.int64)))
 
     def bits_of(self, genome: BitGenome) -> dict[str, Bits]:
         """[units] bool per weight tensor."""
@@ -67,11 +71,17 @@ class KeepRatios:
 
     def keys_of(self, bits: Bits) -> dict[str, Keys]:
         """Keys whose highest are what the fields in `bits` keep: how early each unit of a tensor is due, as its ratio grows."""
-        ratios, orders = self._fields.read(bits)
+        factors, orders = self._fields.read(bits)
+        ratios = factors * LARGEST * self._reference
         return {
             weight.name: _due(self._space.alive[weight.name], self._positions_in(int(order), weight.name), ratio)
             for weight, order, ratio in zip(self._space.weights, orders, ratios, strict=True)
         }
+
+    def _shares(self, bits: UnitBits) -> NDArray[np.float64]:
+        """[tensors] share of units that stay, that of at least one."""
+        kept = [bits[weight.name] for weight in self._space.weights]
+        return np.array([max(1, int(np.count_nonzero(one))) / len(one) for one in kept])
 
     def _positions_in(self, order: int, name: str) -> Positions:
         """Of a tensor's units; sorted when first asked for."""

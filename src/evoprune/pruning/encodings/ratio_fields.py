@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from evoprune.genome import Bits
 
-RATIO_BITS: Final = 8
-OCTAVES: Final = 14.0
-"""Ratios from 2 ** -14 to 1 in equal steps of their logarithm: each step changes a ratio by 3.9 %."""
+RATIO_BITS: Final = 6
+OCTAVES: Final = 3.0
+"""Ratios from 1/8 to 1 in equal steps of their logarithm: each step changes a ratio by 3.4 %."""
 
 Ints = NDArray[np.int64]
 
@@ -48,8 +48,8 @@ class RatioFields:
         return ratios, _number(table[:, RATIO_BITS:]) % self.orders
 
     def write(self, ratios: NDArray[np.float64], orders: Ints) -> Bits:
-        """The nearest fields, [count * width] bool; ratios are in 0 to 1."""
-        exponents = np.log2(np.maximum(ratios, 2.0**-OCTAVES))
+        """The nearest fields, [count * width] bool; ratios out of range become the nearest in it."""
+        exponents = np.log2(np.clip(ratios, 2.0**-OCTAVES, 1.0))
         levels = np.rint((1 + exponents / OCTAVES) * (2**RATIO_BITS - 1)).astype(np.int64)
         gray = _to_gray(_digits(levels, RATIO_BITS))
         return np.concatenate([gray, _digits(orders, self.order_bits)], axis=1).ravel()

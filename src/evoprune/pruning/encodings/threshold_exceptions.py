@@ -77,8 +77,8 @@ class ThresholdExceptions:
         return self._space.choose(keys)
 
 
-_FAR = np.float32(2.0**60)
-"""A factor past the range of due values, -2 ** 14 to -2 ** -31 at the utmost.
+_FAR = np.float32(2.0**80)
+"""A factor past the range of due values, -2 ** 33 to -2 ** -33 at the utmost.
 
 Times it a unit comes after all others, and divided by it before them. It is a power of two, so that nothing is rounded: between
 the units that exceptions keep, and those that they prune, the order of the ratios goes on deciding.
