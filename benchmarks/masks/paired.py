@@ -47,7 +47,7 @@ def differences(curves: dict[str, dict[str, dict[str, float]]], method: str = "e
                 "mean": statistics.mean(values),
                 "interval": bounds,
                 "bound": bound,
-                "held": None if bound is None else bounds is not None and bounds[0] > bound,
+                "held": None if bound is None or bounds is None else bounds[0] > bound,
             }
         )
     return found

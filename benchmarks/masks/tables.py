@@ -86,7 +86,19 @@ def costs(results: dict) -> str:
         threads = f"{naive['threads']} thread{'s' if naive['threads'] > 1 else ''}"
         each = 1000 * naive["cpu_s"]
         rows.append(f"| naive script, {threads} | - | - | {naive['candidates']} | {naive['images']:,} | {each:.0f} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "", ratios(results)])
+
+
+def ratios(results: dict) -> str:
+    """What a candidate of evoprune costs against one of the naive script, in words."""
+    runs = list(results["methods"]["evolved"].values())
+    mine, images = middle(runs, "candidate_cpu_s"), middle(runs, "images")
+    parts = [
+        f"{naive['cpu_s'] / mine:.1f} times less than the naive script's with {naive['threads']} "
+        f"({naive['cpu_s'] / naive['images'] * images / mine:.1f} times less for each image)"
+        for naive in results["naive"]
+    ]
+    return f"CPU time of a candidate: {', '.join(parts)}."
 
 
 def candidates(runs: list[dict], cpu_s: float) -> str:
