@@ -145,7 +145,7 @@ def collect(course: Course, naive: list[dict], args: argparse.Namespace) -> dict
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {cpu_name()}",
-        "threads": f"{course.threads} thread{'s' * (course.threads != 1)} in training, {args.workers} candidate{'s' * (args.workers != 1)} at a time",
+        "threads": f"threads in training: {course.threads}; candidates at a time: {args.workers}",
         "load_average": os.getloadavg()[0],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "evoprune")}},
         "command": " ".join(["python", "benchmarks/masks/run.py", *sys.argv[1:]]),

@@ -83,9 +83,10 @@ def costs(results: dict) -> str:
             each = middle(runs, "candidate_cpu_s")
             rows.append(took + ("| - | - | - |" if each is None else candidates(runs, each)))
     for naive in results["naive"]:
-        threads = f"{naive['threads']} thread{'s' if naive['threads'] > 1 else ''}"
         each = 1000 * naive["cpu_s"]
-        rows.append(f"| naive script, {threads} | - | - | {naive['candidates']} | {naive['images']:,} | {each:.0f} |")
+        rows.append(
+            f"| naive script, {threads(naive)} | - | - | {naive['candidates']} | {naive['images']:,} | {each:.0f} |"
+        )
     return "\n".join([*rows, "", ratios(results)])
 
 
@@ -94,11 +95,15 @@ def ratios(results: dict) -> str:
     runs = list(results["methods"]["evolved"].values())
     mine, images = middle(runs, "candidate_cpu_s"), middle(runs, "images")
     parts = [
-        f"{naive['cpu_s'] / mine:.1f} times less than the naive script's with {naive['threads']} "
+        f"{naive['cpu_s'] / mine:.1f} times less than the naive script's with {threads(naive)} "
         f"({naive['cpu_s'] / naive['images'] * images / mine:.1f} times less for each image)"
         for naive in results["naive"]
     ]
     return f"CPU time of a candidate: {', '.join(parts)}."
+
+
+def threads(naive: dict) -> str:
+    return f"{naive['threads']} thread{'s' if naive['threads'] > 1 else ''}"
 
 
 def candidates(runs: list[dict], cpu_s: float) -> str:
