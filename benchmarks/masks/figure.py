@@ -68,7 +68,8 @@ def draw(results: dict, path: Path, *, span: float = 3.0) -> None:
 
 
 def title(results: dict) -> str:
-    seeds = max(len(runs) for runs in results["methods"].values())
+    counts = sorted({len(runs) for runs in results["methods"].values()})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return f"LeNet-5 on MNIST, the same training steps for all; mean and range of {seeds} seeds"
 
 
