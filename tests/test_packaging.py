@@ -19,6 +19,9 @@ def test_wheel_holds_the_package_its_licence_and_no_tests(tmp_path: Path):
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("evoprune-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"evoprune/py.typed", "evoprune/errors.py"} <= set(names)
+    assert {"evoprune/py.typed", "evoprune/errors.py", "evoprune/recipes/lenet5-mnist.yaml"} <= set(names)
+    weights = {f"evoprune/recipes/weights/{path.name}" for path in (ROOT / "src/evoprune/recipes/weights").iterdir()}
+    assert weights
+    assert weights <= set(names)
     assert sum(name.endswith(("licenses/LICENSE", "licenses/NOTICE")) for name in names) == 2
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"evoprune"}
