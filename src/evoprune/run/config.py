@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
+from evoprune.run.config_problems import explain
 from evoprune.run.config_section import NonNegative, Positive, PositiveInt, Section, Share
 from evoprune.run.mask_config import MasksConfig
 from evoprune.run.presets import preset_of
@@ -268,38 +269,4 @@ def make_config(*layers: Mapping[str, Any], recipe: Mapping[str, Any] | None = N
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from error
-
-
-def _explain(error: ValidationError) -> str:
-    problems: dict[tuple[str, str], dict[str, None]] = {}
-    for one in error.errors():
-        key, message, given = _explain_one([str(part) for part in one["loc"]], one)
-        problems.setdefault((key, given), {})[message] = None
-    # A setting that accepts several kinds of values fails once for each kind.
-    unique = [f"{key}{' or '.join(messages)}{given}" for (key, given), messages in problems.items()]
-    return unique[0] if len(unique) == 1 else f"{len(unique)} settings are wrong:\n  " + "\n  ".join(unique)
-
-
-def _explain_one(location: list[str], problem: Any) -> tuple[str, str, str]:
-    section, field, depth = _locate(location)
-    key = ".".join(location[:depth] if field else location)
-    if problem["type"] == "extra_forbidden":
-        where = ".".join(location[:-1]) or "a configuration"
-        return key, f" is not a setting; {where} has: {', '.join(section.model_fields)}", ""
-    message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (given: {problem['input']!r})"
-    described = section.model_fields[field].description if field else None
-    return f"{key}: " if key else "", message, f"{given}{f' [{described}]' if described else ''}"
-
-
-def _locate(location: list[str]) -> tuple[type[BaseModel], str | None, int]:
-    section: type[BaseModel] = Config
-    for depth, part in enumerate(location, start=1):
-        if part not in section.model_fields:
-            return section, None, depth
-        annotation = section.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return section, part, depth
-        section = annotation
-    return section, None, len(location)
+        raise ConfigError(explain(error, Config)) from error
