@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from evoprune.errors import DataError
 from evoprune.evaluation.whole import eval_mode
+from evoprune.objectives.accuracy import summed
 from evoprune.sources.base import Source
 from evoprune.space.calling import call_model
 from evoprune.task import Task
@@ -31,20 +32,20 @@ def tally(outputs: Outputs, task: Task) -> dict[str, float]:
     Raises:
         DataError: There is no output.
     """
-    counted, total, loss = 0, 0.0, 0.0
+    counted, total, samples, loss = 0, 0.0, 0, 0.0
     per_class: list[Tensor] = []
     with torch.inference_mode():
         for output, targets in outputs:
             size = len(targets)
             values = task.metric(output, targets)
             loss += float(task.loss(output, targets)) * size
-            total += float(values.double().mean() if isinstance(values, Tensor) else values) * size
-            counted += size
+            value, number = summed(values, size)
+            total, counted, samples = total + value, counted + number, samples + size
             if _is_by_class(values, targets):
                 per_class.append(torch.stack([targets.double(), values.double()]))
     if counted == 0:
         raise DataError("the data set to score on yields no sample")
-    figures = {"accuracy": total / counted, "loss": loss / counted}
+    figures = {"accuracy": total / counted, "loss": loss / samples}
     return figures | _worst_class(per_class)
 
 

@@ -46,7 +46,7 @@ def score(model: nn.Module, source: Source, metric: Metric, *, device: torch.dev
     try:
         with torch.inference_mode():
             for inputs, targets in source.batches(batch_size, device=device):
-                value, size = _summed(metric(call_model(model, inputs), targets), len(targets))
+                value, size = summed(metric(call_model(model, inputs), targets), len(targets))
                 total += value
                 samples += size
     finally:
@@ -57,7 +57,8 @@ def score(model: nn.Module, source: Source, metric: Metric, *, device: torch.dev
     return total / samples
 
 
-def _summed(value: Tensor | float, size: int) -> tuple[float, int]:
+def summed(value: Tensor | float, size: int) -> tuple[float, int]:
+    """Sum of what a metric gave for a batch of `size` samples, and how many values that is: one for each, or their mean."""
     if isinstance(value, Tensor) and value.dim() > 0:
         return float(value.double().sum()), value.numel()
     return float(value) * size, size

@@ -29,6 +29,16 @@ def layers_document(plan: MaskPlan, weights: Sequence[MaskableWeight]) -> list[d
     return rows
 
 
+def layer_sparsities(plan: MaskPlan, weights: Sequence[MaskableWeight]) -> dict[str, float]:
+    """`{layer: sparsity}` of all its weight tensors together."""
+    counts: dict[str, list[int]] = {}
+    for row in layers_document(plan, weights):
+        counts.setdefault(row["layer"], [0, 0])
+        counts[row["layer"]][0] += row["weights"] - row["kept"]
+        counts[row["layer"]][1] += row["weights"]
+    return {layer: pruned / size for layer, (pruned, size) in counts.items()}
+
+
 def comparison_of(
     reports: Mapping[str, ModelReport],
     plan: MaskPlan,

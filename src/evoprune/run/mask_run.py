@@ -25,7 +25,7 @@ from evoprune.run.mask_checks import check_network
 from evoprune.run.mask_figures import Figures
 from evoprune.run.mask_measures import check_measured
 from evoprune.run.mask_records import StepRecord, StepRecords
-from evoprune.run.mask_report import comparison_of, layers_document
+from evoprune.run.mask_report import comparison_of, layer_sparsities
 from evoprune.run.mask_schedule import Step, schedule
 from evoprune.run.mask_search import MaskSearches
 from evoprune.run.mask_stage import build_space, everything_alive, prunable_weights
@@ -171,7 +171,7 @@ class MaskRun:
             goal=step.goal,
             between=step.between,
             layers=tuple(dict.fromkeys(weight.layer for weight in weights if weight.name in step.names)),
-            layer_sparsity={one["layer"]: one["sparsity"] for one in layers_document(plan, weights)},
+            layer_sparsity=layer_sparsities(plan, weights),
             sparsity=plan.sparsity,
             select_accuracy_before=masked_figures["accuracy"],
             select_accuracy=after["accuracy"],
