@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outc
 from evoprune.genome import BitGenome
 from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import Constraint
-from evoprune.plugins import resolve
+from evoprune.plugins import known_names, resolve
 from evoprune.run.config import Config, TrainingConfig
 from evoprune.run.mask_measures import check_measures
 from evoprune.run.presets import is_mask_run
@@ -72,6 +73,8 @@ def check_names(config: Config) -> None:
         named.append(("recipes", config.recipe))
     if config.execution.executor != "auto":
         named.append(("executors", config.execution.executor))
+    if not masks:
+        _check_encoding(config.search.encoding)
     for kind, name in named:
         resolve(kind, name)
     if masks:
@@ -84,6 +87,17 @@ def check_names(config: Config) -> None:
     else:
         build_objectives(config)
     resolve_device(config.execution.device)
+
+
+def _check_encoding(name: str) -> None:
+    """Say of an unknown name what there is for channels and for weights: which of the two was meant is not known."""
+    known = [*known_names("encodings"), *known_names("mask_encodings")]
+    if ":" not in name and name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        listed = ", ".join([*close, *(one for one in known if one not in close)])
+        raise ConfigError(
+            f"{name!r} is not one of the encodings: {listed}", "or name your own as package.module:attribute"
+        )
 
 
 def resolve_workers(config: Config, device: torch.device) -> int:

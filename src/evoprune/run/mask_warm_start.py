@@ -12,7 +12,7 @@ from evoprune.mask_plan import MaskPlan
 from evoprune.pruning.encodings.mask_space import UnitBits
 from evoprune.pruning.structure_names import parse_structure
 from evoprune.run.config import Config
-from evoprune.run.mask_import import read_masks
+from evoprune.run.mask_import import ACCEPTED, read_masks
 from evoprune.run.mask_stage import prunable_weights
 
 
@@ -25,6 +25,8 @@ def read_warm_start(config: Config, model: nn.Module) -> MaskPlan | None:
     path = config.masks.warm_start
     if path is None:
         return None
+    if not path.exists():
+        raise DataError(f"masks.warm_start {path} does not exist", f"accepted: a run directory, {ACCEPTED}")
     try:
         plan = read_masks(path / "solutions" if (path / "solutions").is_dir() else path, model)
     except StoreCorruptedError as error:
