@@ -171,16 +171,35 @@ def step_fitness_figure(evaluations: Lines, steps: Lines) -> Figure:
         drawn = _draw_layers(axes, mine, end) if "history" in mine[0] else _draw_generations(axes, mine, end)
         end += drawn
     axes.set_xlim(-1, max(1, end))
+    below = _leave_out_ruins(axes, evaluations)
     alone = any("history" in line for line in evaluations)
     axes.set_xlabel("generation, one step after the other" if len(starts) > 1 else "generation")
     axes.set_ylabel("fitness")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _part_steps(axes, starts, end, steps)
     what = f"{len(evaluations):,} {'layers evolved' if alone else 'candidates'}"
+    what += f", {below:,} of them below the picture" if below else ""
     title = f"Fitness over {len(starts)} {'step' if len(starts) == 1 else 'steps'}, {what}"
     figure.suptitle(title, color=INK, x=0.01, ha="left")
     figure.legend(handles=_fitness_key(alone=alone), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
+
+
+def _leave_out_ruins(axes: Axes, evaluations: Lines) -> int:
+    """Let the picture end where nine tenths of the candidates do: a few ruined networks would flatten all others.
+
+    Returns:
+        How many candidates are below it.
+    """
+    fitness = sorted(float(line["fitness"]) for line in evaluations if line.get("fitness") is not None)
+    if len(fitness) < MOST_DOTS or any("history" in line for line in evaluations):
+        return 0
+    lowest, highest = fitness[len(fitness) // 10], fitness[-1]
+    margin = 0.05 * (highest - lowest)
+    if fitness[0] >= lowest - 4 * margin:
+        return 0
+    axes.set_ylim(lowest - margin, highest + margin)
+    return sum(value < lowest - margin for value in fitness)
 
 
 def _fitness_key(*, alone: bool) -> list[Line2D]:
@@ -240,7 +259,7 @@ def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Lines) -
         if len(starts) < 2 or position % every or step is None:
             continue
         title = ", ".join(step["layers"]) if by_layer else _goal_or_number(step)
-        turned = by_layer and len(starts) > 6
+        turned = len(starts) > 6
         axes.text(
             (start + stop - 1) / 2, 1.01, title, transform=axes.get_xaxis_transform(), color=INK, fontsize=8,
             ha="left" if turned else "center", va="bottom", rotation=50 if turned else 0, rotation_mode="anchor",
