@@ -149,3 +149,14 @@ def test_journal_gives_valid_entries_or_a_clear_error_whatever_the_bytes(tmp_pat
     else:
         assert [one.index for one in entries] == list(range(content.count(b"\n")))
         assert [JournalEntry.from_line(one.to_line()) for one in entries] == entries
+
+
+def test_journal_keeps_in_memory_what_it_would_read_again(tmp_path):
+    large, small = (BitGenome.from_bits(np.ones(length, dtype=bool)) for length in (8 * MAX_INLINE_BYTES + 1, 8))
+    journal = Journal(tmp_path / "evaluations.jsonl")
+    for index, genome in enumerate((large, small)):
+        evaluation = Evaluation(genome.digest, 0, Status.OK, {"accuracy": 0.5})
+        journal.append(JournalEntry(index, 0, genome, evaluation, 0.5))
+    journal.close()
+    assert journal.entries == read_journal(tmp_path / "evaluations.jsonl")
+    assert [entry.genome for entry in journal.entries] == [None, small]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,8 @@ from evoprune.events import CandidateEvaluated, GenerationEnded
 from evoprune.execution.base import Outcome
 from evoprune.genome import BitGenome
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.journal import Journal, read_journal
-from evoprune.run.loop import run_search
+from evoprune.run.journal import Journal, MemoryJournal, read_journal
+from evoprune.run.loop import Place, run_search
 
 
 def genome(number):
@@ -174,3 +176,75 @@ def test_loop_reports_best_and_mean_of_each_generation(drive):
     assert [one.best_fitness for one in ended] == [0.03, 0.07]
     assert [one.mean_fitness for one in ended] == pytest.approx([0.015, 0.055])
     assert [one.best_macs for one in ended] == [97.0, 93.0]
+
+
+def search_in(journal, executor, *, batch=4, generations=2, place=Place(), enough=lambda entry: False):  # noqa: B008
+    return run_search(
+        CountingSearch(batch=batch, start=10 * place.first),
+        executor,
+        journal,
+        generations=generations,
+        fitness_of=lambda evaluation: evaluation.objectives["accuracy"],
+        costs_of=lambda evaluation: (0.0, 0.0),
+        objectives=2,
+        may_go_on=lambda generation: True,
+        notify=lambda event: None,
+        place=place,
+        enough=enough,
+    )
+
+
+def test_searches_of_one_run_follow_each_other_in_the_journal():
+    journal, executor = MemoryJournal(), BackwardsExecutor(good)
+    first = search_in(journal, executor)
+    place = Place(first.evaluations, stage="second", tags={"step": 1})
+    second = search_in(journal, executor, place=place)
+    assert (first.evaluations, second.evaluations) == (8, 8)
+    assert [(entry.index, entry.generation, entry.tags) for entry in journal.entries[7:9]] == [
+        (7, 1, {}),
+        (8, 0, {"step": 1}),
+    ]
+    known = len(executor.evaluated)
+    assert search_in(journal, executor, place=place).best.genome == second.best.genome
+    assert len(executor.evaluated) == known
+
+
+def test_best_is_the_fittest_that_keeps_the_constraints_and_has_its_genome():
+    def evaluate(job):
+        return replace(good(job), status=Status.INFEASIBLE, violation=1.0 / job.index) if job.index > 5 else good(job)
+
+    end = search_in(MemoryJournal(), BackwardsExecutor(evaluate))
+    assert (end.best.entry.index, end.best.genome) == (5, genome(5))
+
+
+def test_best_is_the_nearest_to_the_constraints_when_none_keeps_them():
+    def evaluate(job):
+        return replace(good(job), status=Status.INFEASIBLE, violation=1.0 + abs(job.index - 3))
+
+    assert search_in(MemoryJournal(), BackwardsExecutor(evaluate)).best.entry.index == 3
+
+
+def test_search_ends_after_the_generation_that_is_enough():
+    end = search_in(
+        MemoryJournal(),
+        BackwardsExecutor(good),
+        generations=9,
+        enough=lambda entry: entry.evaluation.objectives["accuracy"] >= 0.05,
+    )
+    assert end.evaluations == 8
+
+
+def test_search_goes_on_when_what_is_enough_breaks_a_constraint():
+    def evaluate(job):
+        return replace(good(job), status=Status.INFEASIBLE, violation=1.0)
+
+    end = search_in(MemoryJournal(), BackwardsExecutor(evaluate), generations=3, enough=lambda entry: True)
+    assert end.evaluations == 12
+
+
+def test_child_that_is_bred_alone_may_fail_when_others_did_not():
+    kinds = [good, failed, failed, good]
+    end = search_in(MemoryJournal(), BackwardsExecutor(lambda job: kinds[job.index](job)), batch=1, generations=4)
+    assert (end.evaluations, end.best.entry.index) == (4, 3)
+    with pytest.raises(RunError, match="all 1 candidates of generation 0 failed"):
+        search_in(MemoryJournal(), BackwardsExecutor(failed), batch=1)

@@ -220,10 +220,11 @@ def test_imported_masks_fit_whatever_wrote_them(mask_run, tmp_path):
     assert comparison(directory)["pruned"]["sparsity"] == pytest.approx(0.5)
 
 
-def test_network_with_weights_that_are_not_numbers_is_refused(mask_run):
+@pytest.mark.parametrize("seeding", ["criteria", "none"])
+def test_network_with_weights_that_are_not_numbers_is_refused(mask_run, seeding):
     with isolated_rng(0):
         model = TinyCNN()
     with torch.no_grad():
         model.conv1.weight[0] = float("nan")
-    with pytest.raises(UsageError, match="nan"):
-        mask_run(source=live(model=model), training={"epochs": 0})
+    with pytest.raises(UsageError, match="loss of the dense network on select is nan"):
+        mask_run(source=live(model=model), training={"epochs": 0}, search={"seeding": seeding})

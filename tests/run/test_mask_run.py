@@ -124,6 +124,29 @@ def test_mask_run_gives_the_same_with_one_worker_here_and_two_in_processes(mask_
     assert os.getpid() not in {line["cost"]["worker"] for line in events(pool, "CandidateEvaluated")}
 
 
+@pytest.mark.parametrize("mode", ["whole", "layers"])
+@pytest.mark.parametrize("encoding", ["weight-bits", "keep-ratios", "threshold-exceptions"])
+def test_step_goes_on_with_the_very_network_that_was_scored_best(mask_run, encoding, mode):
+    directory = mask_run(
+        search={"encoding": encoding},
+        fidelity={"select_samples": None},
+        masks={"mode": mode, "criteria": ["magnitude", "fisher", "lamp", "root-fisher"]},
+    )
+    for step in steps(directory):
+        lines = [line for line in journal(directory) if line["step"] == step["step"]]
+        best = max(lines, key=lambda line: line["fitness"])
+        assert step["select_accuracy_before"] == best["objectives"]["accuracy"]
+        assert step["sparsity"] == best["objectives"]["sparsity"]
+
+
+@pytest.mark.parametrize("algorithm", ["nsga2", "random"])
+def test_other_searches_find_masks_as_well(mask_run, algorithm):
+    directory = mask_run(search={"algorithm": algorithm}, masks={"goals": None})
+    lines = journal(directory)
+    best = max(lines, key=lambda line: line["fitness"])
+    assert comparison(directory)["pruned"]["sparsity"] == best["objectives"]["sparsity"] > 0
+
+
 def test_mask_run_leaves_a_finished_directory_as_it_is(mask_run):
     directory = mask_run()
     kept = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
@@ -230,6 +253,12 @@ def test_time_budget_ends_the_search_and_the_run_still_finishes(mask_run):
     assert len(journal(directory)) == 4
     assert [step["sparsity"] for step in steps(directory)] == [0.3]
     assert (directory / "artifact" / "masks.safetensors").exists()
+
+
+def test_time_budget_ends_independent_layers_after_a_pass(mask_run):
+    directory = mask_run(run={"time_budget": 0.001}, masks={"mode": "independent"})
+    assert [step["goal"] for step in steps(directory)] == [0.3]
+    assert json.loads((directory / "manifest.json").read_text())["status"] == "done"
 
 
 def test_target_sparsity_ends_the_run_early(mask_run):

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,11 @@ class JournalEntry:
     fitness: float | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether the genome, if there is one, is small enough to stand in the line."""
+        return self.genome is None or self.genome.packed.nbytes <= MAX_INLINE_BYTES
+
     def to_line(self) -> str:
         """The entry as a line of JSON, without the line break."""
         evaluation = self.evaluation
@@ -58,7 +63,7 @@ class JournalEntry:
             document["violation"] = evaluation.violation
         if evaluation.reason:
             document["reason"] = evaluation.reason
-        if self.genome is not None and self.genome.packed.nbytes <= MAX_INLINE_BYTES:
+        if self.genome is not None and self.is_inline:
             document["length"] = self.genome.length
             document["bits"] = base64.b64encode(self.genome.packed.tobytes()).decode()
         document |= self.tags
@@ -118,7 +123,8 @@ class Journal:
         self._file.write(entry.to_line().encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.entries.append(entry)
+        # What is read again from the file is the same: of large genomes, thousands would fill the memory.
+        self.entries.append(entry if entry.is_inline else replace(entry, genome=None))
 
     def close(self) -> None:
         """Close the file."""
@@ -132,8 +138,8 @@ class MemoryJournal:
         self.entries: list[JournalEntry] = []
 
     def append(self, entry: JournalEntry) -> None:
-        """Keep the entry."""
-        self.entries.append(entry)
+        """Keep the entry, all but its genome."""
+        self.entries.append(replace(entry, genome=None))
 
 
 def read_journal(path: Path) -> list[JournalEntry]:

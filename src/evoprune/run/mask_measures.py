@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from evoprune.errors import ConfigError
+from evoprune.errors import ConfigError, DataError
 from evoprune.objectives.constraint import Constraint
 from evoprune.results import Evaluation
 from evoprune.run.config import Config
@@ -52,11 +53,17 @@ def check_measures(config: Config) -> None:
 
 
 def check_measured(config: Config, figures: Mapping[str, float]) -> None:
-    """See that a network of the task yields every measure that is searched for or bounded.
+    """See that the dense network yields finite figures, and every measure that is searched for or bounded.
 
     Raises:
-        ConfigError: There is one that it doesn't: the worst class, where targets are no classes.
+        DataError: Accuracy or loss is no finite number.
+        ConfigError: There is a measure that the task doesn't have: the worst class, where targets are no classes.
     """
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise DataError(
+                f"{name} of the dense network on select is {value}", "look at the weights, the loss and the samples"
+            )
     for name in [*config.search.objectives, *(one.objective for one in constraints_of(config))]:
         if name not in figures:
             raise ConfigError(

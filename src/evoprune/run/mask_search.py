@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from evoprune.pruning.encodings.mask_space import UnitBits
 from evoprune.results import Status
 from evoprune.run.assemble import build_search
 from evoprune.run.config import Config
-from evoprune.run.journal import MAX_INLINE_BYTES, Journal, JournalEntry
+from evoprune.run.journal import Journal, JournalEntry
 from evoprune.run.loop import Place, run_search
 from evoprune.run.mask_allocation import share_out
 from evoprune.run.mask_measures import costs_of
@@ -88,18 +88,18 @@ class MaskSearches:
     def run(self, step: Step, state: State) -> dict[str, Bits] | None:
         """The best masks of a step: the units of the searched weights that stay; None when there was no time to search."""
         self.last_state = self._folder.put(state)
-        names = step.names
+        shares = None
+        if step.goal is not None:
+            shares = share_out(self._config, self._problem.model, state, step.goal, step.ahead)
         if self._config.masks.mode == "independent":
-            return self._independent(step, state)
-        kept = self._kept(step, state)
-        return self._phases(MaskStage(step.index, self.last_state, names, kept, self._config.search.encoding), state)
+            return self._independent(step, state, shares)
+        return self._phases(self._stage(step, step.names, shares), state)
 
-    def _kept(self, step: Step, state: State) -> int | None:
-        """Weights that stay of those a step searches: its share of the pass's goal."""
-        if step.goal is None:
-            return None
-        shares = share_out(self._config, self._problem.model, state, step.goal, step.ahead)
-        return sum(shares[name] for name in step.names)
+    def _stage(self, step: Step, names: tuple[str, ...], shares: Mapping[str, int] | None) -> MaskStage:
+        """The search of some weights in a step; as many of them stay as their shares of the pass's goal."""
+        kept = None if shares is None else sum(shares[name] for name in names)
+        alone = self._config.masks.mode == "independent"
+        return MaskStage(step.index, self.last_state, names, kept, self._config.search.encoding, alone)
 
     def _phases(self, stage: MaskStage, state: State) -> dict[str, Bits] | None:
         """The search by the configured encoding, then where asked for the one on single bits that begins with its best."""
@@ -150,14 +150,15 @@ class MaskSearches:
         self.generations = generation + 1
         return True
 
-    def _independent(self, step: Step, state: State) -> dict[str, Bits] | None:
+    def _independent(self, step: Step, state: State, shares: Mapping[str, int] | None) -> dict[str, Bits] | None:
         """Every layer's whole search as a job of its own, from the same state."""
         if not self._may_begin(self.generations):
             return None
         weights = prunable_weights(self._config, self._problem.model)
         groups = layer_groups(weights, step.names)
         self._notify(GenerationStarted(step.number, self._passes, len(groups)))
-        jobs = [self._job(step, state, names, position) for position, (_, names) in enumerate(groups)]
+        stages = [self._stage(step, names, shares) for _, names in groups]
+        jobs = [self._job(stage, state, self.evaluations + position) for position, stage in enumerate(stages)]
         waiting = [job for job in jobs if job.index >= len(self._journal.entries)]
         for job in waiting:
             self._executor.submit(job)
@@ -183,15 +184,11 @@ class MaskSearches:
         masks = self._config.masks
         return len(masks.goals) * (1 + masks.between) - masks.between if masks.goals is not None else masks.passes
 
-    def _job(self, step: Step, state: State, names: tuple[str, ...], position: int) -> Job:
-        kept = None
-        if step.goal is not None:
-            shares = share_out(self._config, self._problem.model, state, step.goal, step.ahead)
-            kept = sum(shares[name] for name in names)
-        stage = MaskStage(step.index, self.last_state, names, kept, self._config.search.encoding, alone=True)
-        space = build_space(self._config, self._problem.model, state, names, kept)
+    def _job(self, stage: MaskStage, state: State, index: int) -> Job:
+        """The whole search of a stage; its genome only has the length that candidates have."""
+        space = build_space(self._config, self._problem.model, state, stage.names, stage.kept)
         everything = BitGenome.from_bits(np.ones(build_mask_encoding(stage.encoding, space).length, dtype=np.bool_))
-        return Job(self.evaluations + position, everything, rung=0, stage=stage)
+        return Job(index, everything, rung=0, stage=stage)
 
     def _replayed(self, job: Job, layer: str) -> JournalEntry:
         entry = self._journal.entries[job.index]
@@ -218,7 +215,7 @@ class MaskSearches:
         entry = JournalEntry(
             outcome.job.index, 0, outcome.found.genome, outcome.evaluation, outcome.found.fitness, tags
         )
-        if outcome.found.genome.packed.nbytes > MAX_INLINE_BYTES:
+        if not entry.is_inline:
             self._folder.put_genome(outcome.found.genome)
         self._journal.append(entry)
         self._notify(CandidateEvaluated(entry.index, 0, entry.evaluation, entry.fitness, outcome.cost, replayed=False))

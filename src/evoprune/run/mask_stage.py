@@ -138,7 +138,7 @@ def build_mask_bench(
         encoding=build_mask_encoding(stage.encoding, space),
         weights=sum(weight.size for weight in prunable_weights(config, model)),
         kept_elsewhere=kept_weights(config, model, elsewhere),
-        elsewhere=masks_as_tensors(model, build_space(config, model, state, list(elsewhere), None).plan(elsewhere)),
+        elsewhere=_held(config, model, state, elsewhere) if fidelity.schedule.steps else {},
         fidelity=fidelity,
         constraints=constraints_of(config),
         baseline=baseline,
@@ -147,6 +147,11 @@ def build_mask_bench(
         training_batch=MicroBatch(fidelity.schedule.batch_size, stage="fine-tuning a candidate"),
         scoring_batch=MicroBatch(SCORING_BATCH, stage="scoring a candidate"),
     )
+
+
+def _held(config: Config, model: nn.Module, state: State, alive: UnitBits) -> Mapping[str, torch.Tensor]:
+    """Masks of weights that are not searched, for candidates that learn."""
+    return masks_as_tensors(model, build_space(config, model, state, list(alive), None).plan(alive))
 
 
 def scored_samples(config: Config, problem: Problem) -> Source:
