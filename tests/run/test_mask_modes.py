@@ -36,8 +36,10 @@ def test_only_the_searched_layer_changes_in_a_step(mask_run):
     assert second["layer_sparsity"]["conv1"] == first["layer_sparsity"]["conv1"] > 0
 
 
-@pytest.mark.parametrize("mode", ["whole", "layers", "independent"])
-@pytest.mark.parametrize("layers", [["module.conv*"], ["conv1", "conv2.weight"]], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "layers"),
+    [("whole", ["module.conv*"]), ("layers", ["conv1", "conv2.weight"]), ("independent", ["module.conv1", "conv2"])],
+)
 def test_other_layers_stay_dense_and_the_goal_is_that_of_the_chosen_ones(mask_run, mode, layers):
     directory = mask_run(masks={"mode": mode, "layers": layers, "goals": [0.5]}, ga={"num_generations": 1})
     assert set(masks(directory)) == {"conv1.weight", "conv2.weight"}

@@ -100,7 +100,7 @@ def test_journal_says_of_each_line_where_it_belongs(mask_run):
 def test_mask_run_gives_the_same_when_the_seed_is_the_same(mask_run):
     first = mask_run("first")
     assert contents(mask_run("second")) == contents(first)
-    assert comparison(mask_run("second")) == comparison(first)
+    assert comparison(first.parent / "second") == comparison(first)
     other = contents(mask_run("other", run={"seed": 1}))
     assert other["evaluations.jsonl"] != contents(first)["evaluations.jsonl"]
 
@@ -124,8 +124,15 @@ def test_mask_run_gives_the_same_with_one_worker_here_and_two_in_processes(mask_
     assert os.getpid() not in {line["cost"]["worker"] for line in events(pool, "CandidateEvaluated")}
 
 
-@pytest.mark.parametrize("mode", ["whole", "layers"])
-@pytest.mark.parametrize("encoding", ["weight-bits", "keep-ratios", "threshold-exceptions"])
+@pytest.mark.parametrize(
+    ("encoding", "mode"),
+    [
+        ("weight-bits", "whole"),
+        ("keep-ratios", "whole"),
+        ("keep-ratios", "layers"),
+        ("threshold-exceptions", "whole"),
+    ],
+)
 def test_step_goes_on_with_the_very_network_that_was_scored_best(mask_run, encoding, mode):
     directory = mask_run(
         search={"encoding": encoding},
