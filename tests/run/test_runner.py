@@ -14,8 +14,8 @@ from evoprune.errors import ReplayMismatchError, RunError, UsageError
 from evoprune.objectives.accuracy import score
 from evoprune.run.problem import LiveSource, Problem, RecipeSource
 from evoprune.run.runner import execute
-from evoprune.run.time_budget import TimeBudget
 from evoprune.run.store import RunStore
+from evoprune.run.time_budget import TimeBudget
 from evoprune.task import Task
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 
