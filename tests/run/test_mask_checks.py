@@ -77,6 +77,11 @@ def test_setting_is_refused_before_there_is_a_directory(mask_run, tmp_path, sect
         ({"layers": ["bn1"]}, r"layer 'bn1' \(BatchNorm2d\) has no weights of its own to mask", "layers with weights"),
         ({"goals": [0.5, 0.99]}, "a sparsity of 0.99 can't be met: 9 weights are too few", "a lower sparsity goal"),
         ({"structure": "2:4", "goals": [0.2]}, "a sparsity of 0.2 can't be met: .* as 2:4 allows", "sparsity goals"),
+        (
+            {"norm_scales": True, "structure": "rows", "goals": None},
+            r"structure rows needs weights of two dimensions or more, not of shape \[8\]",
+            "unstructured for scales",
+        ),
         ({"warm_start": "nowhere"}, "masks.warm_start .*nowhere does not exist", "accepted: a run directory, a dir"),
     ],
     ids=str,

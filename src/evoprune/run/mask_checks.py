@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 
 from evoprune.errors import UsageError
-from evoprune.pruning.maskable import MaskableWeight
 from evoprune.run.config import Config
 from evoprune.run.mask_allocation import goal_weights
 from evoprune.run.mask_stage import build_space, everything_alive, prunable_weights
@@ -25,17 +22,17 @@ def check_network(config: Config, problem: Problem, store: RunStore) -> None:
         ReplayMismatchError: The masks are not those that the run began with.
     """
     weights = prunable_weights(config, problem.model)
+    alive = everything_alive(config, weights)
     for goal in config.masks.goals or ():
-        _check_goal(config, problem.model, weights, goal)
+        _check_goal(config, problem.model, State({}, alive, {}), goal, goal_weights(weights, goal))
     warm = read_warm_start(config, problem.model)
     if warm is not None:
         store.pin("warm_start", warm.digest)
 
 
-def _check_goal(config: Config, model: nn.Module, weights: Sequence[MaskableWeight], goal: float) -> None:
-    state = State({}, everything_alive(config, weights), {})
+def _check_goal(config: Config, model: nn.Module, dense: State, goal: float, kept: int) -> None:
     try:
-        build_space(config, model, state, list(state.alive), goal_weights(weights, goal))
+        build_space(config, model, dense, list(dense.alive), kept)
     except UsageError as error:
         raise UsageError(
             f"masks.goals: a sparsity of {goal} can't be met: {error.message}",

@@ -16,7 +16,7 @@ MASKS: Final[dict[str, Any]] = {
     "ga": {"pop_size": 20, "num_generations": 6, "mutation_rate": 0.03},
     "fitness": {"w_acc": 0.0, "w_macs": 0.0, "w_sparsity": 0.0, "w_loss": 1.0},
     "search": {"objectives": ["loss", "sparsity"]},
-    "fidelity": {"select_samples": 2000},
+    "fidelity": {"select_samples": 2000, "recalibrate_batches": 0},
 }
 
 # Nothing of it is a rule about what matters; so it can't reach what seeded searches reach.
@@ -36,7 +36,8 @@ REFERENCE: Final[dict[str, Any]] = {
         "seeding": "none",
         "constraints": ["accuracy>=0.95"],
     },
-    "masks": {"mode": "layers", "goals": None},
+    # A guard would turn bits on again.
+    "masks": {"mode": "layers", "goals": None, "live_outputs": "none"},
 }
 
 MASK_ENCODINGS: Final = frozenset(BUILT_IN["mask_encodings"])
