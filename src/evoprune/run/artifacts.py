@@ -151,7 +151,10 @@ def build_dense(factory: Factory | str | None, directory: Path) -> nn.Module:
 
     Raises:
         UsageError: There is none, it is neither a function nor a module class, or it returns something else.
+        StoreCorruptedError: The artifact names it by something else than text.
     """
+    if factory is not None and not callable(factory) and not isinstance(factory, str):
+        raise StoreCorruptedError(f"{directory} names as its factory what is no name", "pass factory= yourself")
     if not factory:
         raise UsageError(
             f"{directory} names no factory for the dense network", "pass one: evoprune.load(directory, factory=MyNet)"

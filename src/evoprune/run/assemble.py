@@ -55,6 +55,8 @@ def resolve_device(name: str) -> torch.device:
         raise ConfigError(
             f"execution.device is {name}, but torch sees {torch.cuda.device_count()} CUDA devices", "use auto or cpu"
         )
+    if device.type not in ("cpu", "cuda") and not getattr(torch, device.type).is_available():
+        raise ConfigError(f"execution.device is {name}, but torch sees no such device", "use auto or cpu")
     return device
 
 

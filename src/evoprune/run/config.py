@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
 from evoprune.run.config_problems import explain
-from evoprune.run.config_section import NonNegative, Positive, PositiveInt, Section, Share
+from evoprune.run.config_section import NonNegative, Positive, PositiveInt, Section, Share, absolute
 from evoprune.run.mask_config import MasksConfig
 from evoprune.run.presets import preset_of
 from evoprune.run.settings import merge
@@ -157,7 +157,7 @@ class ExecutionConfig(Section):
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:
-        if device != "auto" and re.fullmatch(r"cpu|(cuda|mps|xpu)(:\d+)?", device) is None:
+        if device != "auto" and re.fullmatch(r"cpu|(cuda|mps|xpu)(:[0-9]{1,2})?", device) is None:
             raise ValueError("must be auto, cpu, cuda or cuda:N")
         return device
 
@@ -176,8 +176,7 @@ class DataConfig(Section):
     @field_validator("dir", "checkpoint")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
-        """A resume may start in another folder."""
-        return None if path is None else path.expanduser().absolute()
+        return absolute(path)
 
 
 class RunConfig(Section):

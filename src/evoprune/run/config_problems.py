@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+
+class _Short(reprlib.Repr):
+    """Values as Python writes them, cut where they are long or deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxother = 120
+
+
+_SHORT = _Short()
 
 
 def explain(error: ValidationError, tree: type[BaseModel]) -> str:
@@ -30,7 +43,7 @@ def _explain_one(location: list[str], problem: Any, tree: type[BaseModel]) -> tu
         where = ".".join(location[:-1]) or "a configuration"
         return key, f" is not a setting; {where} has: {', '.join(section.model_fields)}", ""
     message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (given: {problem['input']!r})"
+    given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (given: {_SHORT.repr(problem['input'])})"
     described = section.model_fields[field].description if field else None
     return f"{key}: " if key else "", message, f"{given}{f' [{described}]' if described else ''}"
 

@@ -28,7 +28,7 @@ from evoprune.run.epoch_reporter import EpochReporter
 from evoprune.run.files import read_json, write_json
 from evoprune.run.fingerprints import digests_of_data
 from evoprune.run.finish import judge, report_on
-from evoprune.run.manifest import new_manifest
+from evoprune.run.manifest import new_manifest, read_manifest
 from evoprune.run.mask_report import layers_document
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.recipe_runs import recipe_source
@@ -124,7 +124,7 @@ def _finished(directory: Path) -> dict[str, Any]:
     """
     if not (directory / MANIFEST).is_file():
         raise UsageError(f"{directory} is not a run directory: it has no {MANIFEST}", "name one that evoprune run made")
-    manifest = read_json(directory / MANIFEST)
+    manifest = read_manifest(directory / MANIFEST)
     if manifest.get("status") != "done" or not (directory / ARTIFACT).is_dir():
         raise UsageError(
             f"the run in {directory} is not over: there is no finished model yet", f"first: evoprune resume {directory}"

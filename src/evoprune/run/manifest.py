@@ -5,12 +5,16 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 from evoprune import __version__
+from evoprune.errors import StoreCorruptedError
+from evoprune.run.files import read_json
 
 FORMAT: Final = 1
 REPLAY_VERSIONS: Final = ("numpy", "pymoo", "torch")
+_COUNTS: Final = {"stopped_before_generation": int, "test_set_reads": int}
 
 
 def new_manifest(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +29,29 @@ def new_manifest(identity: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in REPLAY_VERSIONS}},
         "identity": dict(identity),
     }
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest of a run; that of something else, with no `identity`, comes back as it is.
+
+    Raises:
+        StoreCorruptedError: The file is missing or damaged.
+    """
+    document = read_json(path)
+    if not isinstance(document.get("identity"), dict):
+        return document
+    kinds = {"versions": dict, "pinned": dict, "dense": dict, "status": str, "baseline_sha256": str, **_COUNTS}
+    wrong = [name for name, kind in kinds.items() if name in document and type(document[name]) is not kind]
+    wrong += [name for name in _COUNTS if name in document and name not in wrong and document[name] < 0]
+    try:
+        _flat(document["identity"])
+    except RecursionError:
+        wrong.append("identity")
+    if wrong:
+        raise StoreCorruptedError(
+            f"{path} is damaged: {', '.join(wrong)} can't be what it says", "restore the file from a copy"
+        )
+    return document
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from evoprune.errors import ConfigError
 from evoprune.pruning.structure_names import parse_structure
-from evoprune.run.config_section import NonNegative, PositiveInt, Section, Share
+from evoprune.run.config_section import NonNegative, PositiveInt, Section, Share, absolute
 
 # As `pruning.weight_orders` has them; that module imports torch, which reading a configuration need not.
 WEIGHT_CRITERIA = ("magnitude", "lamp", "fisher", "root-fisher")
@@ -94,4 +94,4 @@ class MasksConfig(Section):
     @field_validator("warm_start")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser().absolute()
+        return absolute(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -39,8 +39,43 @@ _Loader.add_implicit_resolver(
 )
 
 
+MOST_NODES: Final = 10_000
+"""Values in a document with every alias written out: ten lines of aliases can stand for more than memory holds."""
+MOST_KEYS: Final = 16
+"""Parts of a key.path."""
+
+
 def _load(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """Values in `node`, those behind aliases as often as they are referred to.
+
+    Raises:
+        ValueError: There are too many, or a value contains itself.
+    """
+    if id(node) in known:
+        total = known[id(node)]
+        if total is None:
+            raise ValueError("a value contains itself")
+        return total
+    known[id(node)] = None
+    total = 1
+    for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+        total += sum(_count(one, known) for one in (part if isinstance(part, tuple) else (part,)))
+    if total > MOST_NODES:
+        raise ValueError(f"it holds more than {MOST_NODES:,} values, counting aliases")
+    known[id(node)] = total
+    return total
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -72,7 +107,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         keys = path.strip().split(".")
-        if not separator or not all(keys):
+        if not separator or not all(keys) or len(keys) > MOST_KEYS:
             raise ConfigError(f"--set {assignment!r} is not of the form key.path=value, such as ga.pop_size=10")
         try:
             value: Any = _load(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,12 @@ class StateFolder:
         self._folder = directory / FOLDER
 
     def path(self, digest: str) -> Path:
-        """The file of a state."""
-        return self._folder / f"{digest}.safetensors"
+        """The file of a state.
+
+        Raises:
+            StoreCorruptedError: The digest is none; what is not hexadecimal could lead out of the folder.
+        """
+        return self._folder / f"{_checked(digest)}.safetensors"
 
     def put(self, state: State) -> str:
         """Keep a state, on disk and synced before this returns; gives its digest."""
@@ -113,14 +118,20 @@ class StateFolder:
         return found
 
     def genome_path(self, digest: str) -> Path:
-        """The file of a genome."""
-        return self._folder / f"{digest}.bits"
+        """The file of a genome; as `path`."""
+        return self._folder / f"{_checked(digest)}.bits"
 
     def keep_only(self, digests: set[str]) -> None:
         """Remove every other state, to which nothing leads any more. Genomes stay: the journal names them."""
         for path in self._folder.glob("*.safetensors"):
             if path.stem not in digests:
                 path.unlink()
+
+
+def _checked(digest: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{32}", digest) is None:
+        raise StoreCorruptedError(f"{digest[:64]!r} is not the name of a state or genome", _LOST)
+    return digest
 
 
 def _digest(content: bytes) -> str:

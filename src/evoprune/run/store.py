@@ -11,9 +11,9 @@ from typing import Any, Final
 from filelock import BaseFileLock, FileLock, Timeout
 
 from evoprune.errors import ReplayMismatchError, UsageError
-from evoprune.run.files import read_json, write_atomically, write_json
+from evoprune.run.files import write_atomically, write_json
 from evoprune.run.journal import Journal
-from evoprune.run.manifest import differences, new_manifest
+from evoprune.run.manifest import differences, new_manifest, read_manifest
 
 MANIFEST: Final = "manifest.json"
 CONFIG: Final = "config.yaml"
@@ -136,7 +136,7 @@ def _lock(directory: Path, identity: Mapping[str, Any]) -> BaseFileLock:
 
 def _refuse_others(directory: Path, identity: Mapping[str, Any]) -> None:
     path = directory / MANIFEST
-    manifest = read_json(path) if path.exists() else {}
+    manifest = read_manifest(path) if path.exists() else {}
     if not isinstance(manifest.get("identity"), dict):
         strangers = sorted(entry.name for entry in directory.iterdir() if not _is_our_beginning(entry.name))
         if strangers:
@@ -163,7 +163,7 @@ def _open_manifest(directory: Path, identity: Mapping[str, Any], config_yaml: st
         write_json(directory / MANIFEST, new_manifest(identity))
     if not (directory / CONFIG).exists():
         write_atomically(directory / CONFIG, config_yaml.encode())
-    return read_json(directory / MANIFEST)
+    return read_manifest(directory / MANIFEST)
 
 
 def _log_to(path: Path) -> logging.Handler:
