@@ -74,6 +74,26 @@ def test_resume_gives_the_same_wherever_a_run_was_stopped(mask_run, mode):
     )
 
 
+def test_resume_gives_the_same_when_a_run_was_stopped_after_a_step_that_was_not_taken(mask_run):
+    sections = {
+        "masks": {"goals": [0.1, 0.97], "max_accuracy_drop": 0.2, "retrain_epochs": 0},
+        "training": {"epochs": 3},
+    }
+    check_stops(mask_run, lambda last: [last - 5], **sections)
+    whole = mask_run("whole", **sections)
+    assert [step["taken"] for step in steps(whole)] == [True, False]
+
+
+def test_resume_says_again_that_the_first_step_costs_too_much(mask_run):
+    sections = {"masks": {"goals": [0.97], "max_accuracy_drop": 0.1, "retrain_epochs": 0}, "training": {"epochs": 3}}
+    messages = []
+    for _ in range(2):
+        with pytest.raises(RunError, match="the first step already costs too much: accuracy on select has") as caught:
+            mask_run(**sections)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
 def test_resume_gives_the_same_when_a_run_was_stopped_again_and_again(mask_run):
     whole = mask_run("whole")
     for moment in range(6, 60, 9):
