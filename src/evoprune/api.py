@@ -25,7 +25,7 @@ from evoprune.report.summary import text_table
 from evoprune.report.writer import ensure_report
 from evoprune.run.artifacts import load_artifact as load
 from evoprune.run.config import Config, make_config
-from evoprune.run.files import read_json
+from evoprune.run.files import read_json, telling_of_full_disk
 from evoprune.run.finetune import FINETUNED, finetune_config, finetune_run, finetune_source
 from evoprune.run.points import Point, Points, points_of
 from evoprune.run.problem import LiveSource, Problem, ProblemSource, factory_of
@@ -263,7 +263,8 @@ def finetune(
 def execute_run(config: Config, source: ProblemSource, directory: Path, listeners: Sequence[Listener]) -> Result:
     """Run, or resume, and draw the report."""
     execute(config, source, directory, tuple(listeners))
-    ensure_report(directory)
+    with telling_of_full_disk(directory):
+        ensure_report(directory)
     return Result(directory, config, source)
 
 

@@ -52,7 +52,7 @@ def test_journal_gives_back_what_was_appended(tmp_path, one):
 
 def test_journal_syncs_each_line_before_it_goes_on(tmp_path, monkeypatch):
     path, synced = tmp_path / "j.jsonl", []
-    monkeypatch.setattr("evoprune.run.journal.os.fsync", lambda handle: synced.append(path.read_bytes()))
+    monkeypatch.setattr("evoprune.run.files.os.fsync", lambda handle: synced.append(path.read_bytes()))
     written(path, 2)
     lines = path.read_bytes().splitlines(keepends=True)
     assert synced == [lines[0], lines[0] + lines[1]]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import typer
 
@@ -18,6 +20,10 @@ from evoprune.errors import RunError
 from evoprune.run.config import Config
 from evoprune.run.finetune import finetune_run
 from evoprune.run.problem import ProblemSource
+
+GRACE_S: Final = 5.0
+"""Seconds that stopping may take before another signal is heard."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 def run_in_terminal(config: Config, source: ProblemSource, directory: Path) -> None:
@@ -41,12 +47,15 @@ def finetune_in_terminal(directory: Path, config: Config, source: ProblemSource,
 
 @contextmanager
 def _stopping_with(last_words: str) -> Iterator[None]:
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption = _Interruption()
+    for number in _SIGNALS:
+        # What `nohup` has made ignored stays so.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interruption)
     try:
         yield
     except KeyboardInterrupt:
-        # A second signal, as `make` sends one to its whole group, must not spoil the exit.
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         typer.echo(f"stopped; {last_words}", err=True)
         sys.exit(1)
@@ -56,6 +65,18 @@ def _go_on(directory: Path) -> str:
     return f"go on with: evoprune resume {shlex.quote(str(directory))}"
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    del signal_number, frame
-    raise KeyboardInterrupt
+class _Interruption:
+    """Stops what runs at the first signal, once: a second one, as `make` sends to its group, must not spoil the clearing up.
+
+    Should that hang, a signal after the grace period stops it, too.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def __call__(self, signal_number: int, frame: FrameType | None) -> None:
+        del signal_number, frame
+        now = time.monotonic()
+        if self._first is None or now - self._first > GRACE_S:
+            self._first = now
+            raise KeyboardInterrupt

@@ -59,5 +59,8 @@ def colour_scale(axes: Axes, colour: str) -> None:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, the same bytes for the same figure."""
     temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
-    temporary.replace(path)
+    try:
+        figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

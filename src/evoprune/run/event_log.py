@@ -22,6 +22,7 @@ from evoprune.events import (
     TrainingProgress,
     WorkerDied,
 )
+from evoprune.run.files import append_line, open_lines
 
 _logger = logging.getLogger(__name__)
 
@@ -37,15 +38,14 @@ class EventLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._file = open_lines(path)
 
     def __call__(self, event: Event) -> None:
         """Write one line."""
         if isinstance(event, TRANSIENT):
             return
         line = {"time": round(time.time(), 3), "event": type(event).__name__, **asdict(event)}
-        self._file.write(json.dumps(line, default=str) + "\n")
-        self._file.flush()
+        append_line(self._file, json.dumps(line, default=str), sync=False)
         text = describe(event)
         if text is not None:
             level = logging.WARNING if isinstance(event, (BatchHalved, WorkerDied)) else logging.INFO

@@ -2,13 +2,72 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from evoprune.errors import StoreCorruptedError
+from evoprune.errors import RunError, StoreCorruptedError
+
+_BLOCK: Final = 1 << 20
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def telling_of_full_disk(directory: Path) -> Iterator[None]:
+    """Turn what the system says of a full disk into an error of ours.
+
+    Args:
+        directory: Named where the system doesn't say which file had no room.
+
+    Raises:
+        RunError: There was no room for something written within.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        where = error.filename or directory
+        raise RunError(
+            f"can't write to {where}: {error.strerror}; make room, nothing that was finished is lost"
+        ) from error
+
+
+def open_lines(path: Path) -> FileIO:
+    """A file of lines, for `append_line`; created when missing, and without the torn last line that a crash leaves.
+
+    It has no buffer: what had no room on the disk must not be written later, behind our back.
+    """
+    file = path.open("a+b", buffering=0)
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    complete = 0
+    for block in iter(lambda: file.read(_BLOCK), b""):
+        if b"\n" in block:
+            complete = file.tell() - len(block) + block.rfind(b"\n") + 1
+    if complete < end:
+        file.truncate(complete)
+    return file
+
+
+def append_line(file: FileIO, line: str, *, sync: bool) -> None:
+    """Write a line and its end as a whole, on disk before this returns if `sync`; what fails half-way leaves no trace."""
+    length = os.fstat(file.fileno()).st_size
+    rest = memoryview(line.encode() + b"\n")
+    try:
+        while rest:
+            rest = rest[os.write(file.fileno(), rest) :]
+        if sync:
+            os.fsync(file.fileno())
+    except BaseException:  # a full disk, or Ctrl-C between two parts of a line
+        file.truncate(length)
+        raise
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from evoprune.errors import StoreCorruptedError
 from evoprune.genome import BitGenome
 from evoprune.results import Evaluation, Status
+from evoprune.run.files import append_line, open_lines
 
 TAGS: Final = ("step", "encoding", "layer", "history")
 MAX_INLINE_BYTES: Final = 64 * 1024
@@ -115,14 +115,12 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.entries = _recover(path)
-        self._file = path.open("ab")
+        self.entries = read_journal(path)
+        self._file = open_lines(path)
 
     def append(self, entry: JournalEntry) -> None:
-        """Write one whole line and sync it: what has been appended survives a crash."""
-        self._file.write(entry.to_line().encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Write one whole line and sync it: what has been appended survives a crash, and what hasn't leaves no trace."""
+        append_line(self._file, entry.to_line(), sync=True)
         # What is read again from the file is the same: of large genomes, thousands would fill the memory.
         self.entries.append(entry if entry.is_inline else replace(entry, genome=None))
 
@@ -147,17 +145,6 @@ def read_journal(path: Path) -> list[JournalEntry]:
     if not path.exists():
         return []
     return [_parse(path, number, line) for number, line in enumerate(path.read_bytes().split(b"\n")[:-1])]
-
-
-def _recover(path: Path) -> list[JournalEntry]:
-    entries = read_journal(path)
-    if path.exists():
-        content = path.read_bytes()
-        complete = content.rfind(b"\n") + 1
-        if complete < len(content):
-            with path.open("r+b") as file:
-                file.truncate(complete)
-    return entries
 
 
 def _parse(path: Path, number: int, line: bytes) -> JournalEntry:

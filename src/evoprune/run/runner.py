@@ -39,7 +39,7 @@ from evoprune.run.assemble import (
 )
 from evoprune.run.config import Config
 from evoprune.run.event_log import EventLog
-from evoprune.run.files import read_json
+from evoprune.run.files import read_json, telling_of_full_disk
 from evoprune.run.finish import retrain
 from evoprune.run.front import best_of, costs_of, front_document, front_of
 from evoprune.run.judging import Judge, known_factory
@@ -75,7 +75,7 @@ def execute(
         RunError: The run stopped and can be resumed.
     """
     check_names(config)
-    with RunStore(directory, config.identity(), config.to_yaml()) as store:
+    with telling_of_full_disk(directory), RunStore(directory, config.identity(), config.to_yaml()) as store:
         if store.done:
             if isinstance(source, LiveSource):
                 # A recipe is named in the settings; a live problem is known by its digests alone.

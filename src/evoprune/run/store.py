@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -92,10 +93,11 @@ class RunStore:
 
     def close(self) -> None:
         """Release the directory."""
-        self.journal.close()
-        _logger.removeHandler(self._log)
-        self._log.close()
-        self._lock.release()
+        with ExitStack() as stack:  # whatever fails, the rest is done
+            stack.callback(self._lock.release)
+            stack.callback(self._log.close)
+            stack.callback(_logger.removeHandler, self._log)
+            self.journal.close()
 
     def withdraw(self) -> None:
         """Close, and leave no trace of a run that began here and has nothing yet: its settings can be corrected."""
@@ -166,8 +168,19 @@ def _open_manifest(directory: Path, identity: Mapping[str, Any], config_yaml: st
     return read_manifest(directory / MANIFEST)
 
 
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as the base class has it
+        """Go on without the line: on a full disk the run's own files say what happened, and no page of code on the terminal."""
+        del record
+
+    def close(self) -> None:
+        """Close the file, whether or not there is room for what is left to write."""
+        with suppress(OSError):
+            super().close()
+
+
 def _log_to(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     _logger.addHandler(handler)
     if _logger.level == logging.NOTSET:
