@@ -21,18 +21,19 @@ from evoprune.pruning.apply import mask, prune, verify
 from evoprune.pruning.checked import analyze
 from evoprune.pruning.importance.scores import importance
 from evoprune.pruning.verify import Verification
+from evoprune.report.run_files import read_comparison
 from evoprune.report.summary import text_table
 from evoprune.report.writer import ensure_report
 from evoprune.run.artifacts import load_artifact as load
 from evoprune.run.config import Config, make_config
-from evoprune.run.files import read_json, telling_of_full_disk
+from evoprune.run.files import telling_of_full_disk
 from evoprune.run.finetune import FINETUNED, finetune_config, finetune_run, finetune_source
 from evoprune.run.points import Point, Points, points_of
 from evoprune.run.problem import LiveSource, Problem, ProblemSource, factory_of
 from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config, run_directory, stored_config
 from evoprune.run.runner import execute
 from evoprune.run.settings import read_config
-from evoprune.run.store import ARTIFACT, COMPARISON
+from evoprune.run.store import ARTIFACT
 from evoprune.space.pruning_space import Frozen, Group, PruningSpace
 from evoprune.task import Task
 
@@ -77,7 +78,7 @@ class Result:
     def __init__(self, directory: Path, config: Config, source: ProblemSource) -> None:
         self.directory = directory
         self.config = config
-        self.comparison = read_json(directory / COMPARISON)
+        self.comparison = read_comparison(directory)
         self._source = source
 
     @cached_property

@@ -15,7 +15,7 @@ from tests.fuzz import samples
 from tests.fuzz.damage import damaged_bytes, damaged_documents
 
 FEW = 40
-MANY = pytest.param(1500, marks=pytest.mark.slow)
+MANY = pytest.param(400, marks=pytest.mark.slow)
 LONGEST_S = 20
 """Far more than any example takes, far less than a hang."""
 

@@ -12,6 +12,7 @@ import evoprune
 from evoprune.cli.finetune_command import finetune_model
 from evoprune.cli.inspect_command import inspect_model
 from evoprune.cli.layers_command import list_layers
+from evoprune.cli.printable import printable
 from evoprune.cli.recipes_command import list_recipes
 from evoprune.cli.resume_command import resume_run
 from evoprune.cli.run_command import run_recipe
@@ -74,6 +75,6 @@ def main() -> None:
 def _complain(message: str, hint: str, *, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {printable(message)}", err=True)
     if hint:
-        typer.echo(f"hint: {hint}", err=True)
+        typer.echo(f"hint: {printable(hint)}", err=True)

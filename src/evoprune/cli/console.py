@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evoprune.api import Result
+from evoprune.cli.printable import printable
 from evoprune.events import (
     CandidateEvaluated,
     DataProgress,
@@ -101,7 +102,7 @@ class Console:
                 self._clear()
         line = self._line(event)
         if line is not None:
-            self._console.print(f"[{time.monotonic() - self._started:6.1f} s] {line}", markup=False, soft_wrap=True)
+            self._say(f"[{time.monotonic() - self._started:6.1f} s] {line}")
 
     def show_result(self, result: Result) -> None:
         """The comparison, and where everything is."""
@@ -126,11 +127,11 @@ class Console:
         for number, heading in enumerate(headings):
             table.add_column(heading, justify="right" if number else "left")
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         self._console.print(table)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def _candidate(self, event: CandidateEvaluated) -> None:
         values = event.evaluation.objectives
@@ -158,9 +159,10 @@ class Console:
                 return describe(event)
 
     def _show(self, name: str, done: int, total: int | None, note: str, title: str | None = None) -> None:
+        note, title = printable(note), printable(title or name)
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=total, note=note)
-        self._progress.update(self._bars[name], completed=done, total=total, note=note, description=title or name)
+            self._bars[name] = self._progress.add_task(title, total=total, note=note)
+        self._progress.update(self._bars[name], completed=done, total=total, note=note, description=title)
 
     def _advance(self, name: str, note: str) -> None:
         if name in self._bars:

@@ -8,6 +8,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
+from evoprune.cli.printable import printable
 from evoprune.report.inspection import Inspection
 
 WIDTH = 120
@@ -18,7 +19,7 @@ def show(name: str, inspection: Inspection, dense_accuracy: float | None, notes:
     """Print what can be pruned, what can't, and what it costs."""
     console = new_console()
     for note in notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {printable(note)}", markup=False)
     if dense_accuracy is not None:
         console.print(f"accuracy of the whole model on the select set: {dense_accuracy:.4f}", markup=False)
     console.print(_groups(name, inspection))
@@ -30,7 +31,9 @@ def show(name: str, inspection: Inspection, dense_accuracy: float | None, notes:
         console.print(_frozen(inspection))
     console.print(_costs(inspection))
     for reason in inspection.unpredictable:
-        console.print(f"MACs can't be predicted for every plan, and are counted there: {reason}", markup=False)
+        console.print(
+            f"MACs can't be predicted for every plan, and are counted there: {printable(reason)}", markup=False
+        )
 
 
 def new_console() -> RichConsole:
@@ -57,14 +60,14 @@ def _groups(name: str, inspection: Inspection) -> Table:
         lost = [f"{row.accuracy_lost:+.4f}"] if row.accuracy_lost is not None else []
         more = f" (and {len(row.layers) - 1} more layers)" if len(row.layers) > 1 else ""
         cells = [row.name + more, f"{row.size:,}", share, f"{row.params_share:.1%}", *lost, row.constraint]
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
 
 
 def _frozen(inspection: Inspection) -> Table:
     table = new_table("can't be pruned", ["layer", "its output ..."])
     for name, reason in inspection.frozen:
-        table.add_row(Text(name), Text(reason))
+        table.add_row(Text(printable(name)), Text(printable(reason)))
     return table
 
 
@@ -87,7 +90,7 @@ def _costs(inspection: Inspection) -> Table:
 
 def new_table(title: str, headings: Sequence[str], right: Sequence[str] = ()) -> Table:
     """A table with these columns; those of `right` are aligned to the right."""
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left")
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     return table

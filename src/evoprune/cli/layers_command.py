@@ -47,6 +47,7 @@ def _show(model: str, rows: Sequence[LayerRow]) -> None:
     from rich.text import Text
 
     from evoprune.cli.inspection_tables import new_console, new_table
+    from evoprune.cli.printable import printable
 
     # An attention layer has several weight tensors: its name stands for all of them.
     layers = len({row.layer for row in rows})
@@ -58,7 +59,8 @@ def _show(model: str, rows: Sequence[LayerRow]) -> None:
     for row in rows:
         shape = " x ".join(map(str, row.shape))
         name = [row.name] if several else []
-        table.add_row(*map(Text, [row.layer, *name, row.kind, shape, f"{row.weights:,}", f"{row.share:.1%}"]))
+        cells = [row.layer, *name, row.kind, shape, f"{row.weights:,}", f"{row.share:.1%}"]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console = new_console()
     console.print(title, markup=False, soft_wrap=True)
     console.print(table)

@@ -16,6 +16,7 @@ import typer
 
 from evoprune.api import execute_run
 from evoprune.cli.console import Console
+from evoprune.cli.printable import printable
 from evoprune.errors import RunError
 from evoprune.run.config import Config
 from evoprune.run.finetune import finetune_run
@@ -57,7 +58,7 @@ def _stopping_with(last_words: str) -> Iterator[None]:
     except KeyboardInterrupt:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        typer.echo(f"stopped; {last_words}", err=True)
+        typer.echo(f"stopped; {printable(last_words)}", err=True)
         sys.exit(1)
 
 

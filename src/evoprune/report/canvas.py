@@ -20,6 +20,10 @@ SIZE: Final = (8.0, 4.8)
 """Inches of a figure with one plot."""
 
 
+LONGEST_NAME: Final = 60
+"""Characters of a name in a figure."""
+
+
 def new_figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
     """An empty figure of so many inches, without pyplot: no global state, no display."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)  # inches
@@ -54,6 +58,15 @@ def colour_scale(axes: Axes, colour: str) -> None:
     """Colour the vertical scale of `axes` like the line that it belongs to."""
     axes.tick_params(axis="y", colors=colour)
     axes.yaxis.label.set_color(colour)
+
+
+def plain(text: str) -> str:
+    """A name as it is to stand in a figure: on one line, not too long, `$` begins no formula, no character is invisible."""
+    drawable = (one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    short = "".join(drawable)
+    if len(short) > LONGEST_NAME:
+        short = f"{short[: LONGEST_NAME // 2]}...{short[-LONGEST_NAME // 2 :]}"
+    return short.replace("$", r"\$")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

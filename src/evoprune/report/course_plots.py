@@ -23,6 +23,7 @@ from evoprune.report.canvas import (
     in_percent,
     new_axes,
     new_figure,
+    plain,
     style,
 )
 from evoprune.report.courses import Course, Retraining, Stretch, courses, layers_apart, step_title
@@ -99,7 +100,9 @@ def _draw_panel(axes: Axes, course: Course) -> str:
     _finish_panel(axes, right, second)
     written = f", {100 * sparsity[-1]:.1f} % sparse" if sparsity and not course.title.endswith("sparse") else ""
     # Names of layers in deep networks are long, panels are not.
-    axes.set_title(f"{course.title}{written}", color=INK, loc="left", fontsize=9 if len(course.title) < 28 else 7)
+    axes.set_title(
+        f"{plain(course.title)}{written}", color=INK, loc="left", fontsize=9 if len(course.title) < 28 else 7
+    )
     return second
 
 
@@ -258,7 +261,7 @@ def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Lines) -
         step = known.get(number)
         if len(starts) < 2 or position % every or step is None:
             continue
-        title = ", ".join(step["layers"]) if by_layer else _goal_or_number(step)
+        title = plain(", ".join(step["layers"])) if by_layer else _goal_or_number(step)
         turned = len(starts) > 6
         axes.text(
             (start + stop - 1) / 2, 1.01, title, transform=axes.get_xaxis_transform(), color=INK, fontsize=8,

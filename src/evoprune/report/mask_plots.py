@@ -22,6 +22,7 @@ from evoprune.report.canvas import (
     in_percent,
     new_axes,
     new_figure,
+    plain,
     style,
 )
 from evoprune.report.courses import layers_apart, passes_of, step_title
@@ -65,7 +66,8 @@ def layer_sparsity_figure(comparison: Mapping[str, Any]) -> Figure:
 def _names(layers: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of layers; of the parameters where a layer has several."""
     every = [str(layer["layer"]) for layer in layers]
-    return [name if every.count(name) == 1 else str(layer["name"]) for name, layer in zip(every, layers, strict=True)]
+    names = [name if every.count(name) == 1 else str(layer["name"]) for name, layer in zip(every, layers, strict=True)]
+    return [plain(name) for name in names]
 
 
 def _write_columns(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
@@ -128,7 +130,7 @@ def sparsity_accuracy_figure(comparison: Mapping[str, Any]) -> Figure:
 def _points(comparison: Mapping[str, Any], *, by_layer: bool) -> _Points:
     steps = comparison["steps"]
     if by_layer:
-        names = [f"{number} {step['layers'][0]}" for number, step in enumerate(steps, start=1)]
+        names = [f"{number} {plain(step['layers'][0])}" for number, step in enumerate(steps, start=1)]
     else:
         names = [step_title(step) for step in steps]
     return _Points(

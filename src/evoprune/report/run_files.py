@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,47 @@ def read_comparison(directory: Path) -> dict[str, Any]:
     path = directory / "comparison.json"
     if not path.is_file():
         raise UsageError(f"{directory} holds no finished run: it has no {path.name}", "name the directory of one")
-    return _read_document(path)
+    document = _read_document(path)
+    with damage_told(path):
+        _check_comparison(document)
+    return document
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Say which file is damaged, where something that has to be in it is missing or of another kind.
+
+    Raises:
+        StoreCorruptedError: It is so.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise StoreCorruptedError(
+            f"{path} is damaged: {type(error).__name__}: {error}", "restore the file from a copy"
+        ) from error
+
+
+def _check_comparison(document: Any) -> None:
+    """Raise a LookupError, TypeError or ValueError where the tables would."""
+    for model in (
+        document["baseline"],
+        document["pruned"],
+        *([document["finetuned"]] if "finetuned" in document else []),
+    ):
+        _check_numbers({**model, "accuracy": model["accuracy"], "params": model["params"]}, but=("genome",))
+    for layer in document.get("layers", []):
+        _check_numbers({name: layer[name] for name in ("weights", "kept", "sparsity")})
+        if not isinstance(layer["layer"], str) or not isinstance(layer["name"], str):
+            raise TypeError("the name of a layer is no text")
+    if not all(isinstance(one, dict) for name in ("front", "steps") for one in document.get(name, [])):
+        raise TypeError("a point of the front, or a step, is no object")
+
+
+def _check_numbers(values: Mapping[str, Any], but: tuple[str, ...] = ()) -> None:
+    for name, value in values.items():
+        if name not in but and (isinstance(value, bool) or not math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r:.40}")
 
 
 def _read_document(path: Path) -> dict[str, Any]:

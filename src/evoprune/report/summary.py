@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +126,14 @@ def method_table(rows: Iterable[MethodRow]) -> str:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    head, *body = [f"| {' | '.join(map(_as_text, row))} |" for row in rows]
     return "\n".join([head, "|---|" + "--:|" * (len(rows[0]) - 1), *body])
+
+
+def _as_text(cell: str) -> str:
+    """A cell in which no character means anything to Markdown, HTML or a formula."""
+    flat = html.escape(" ".join(cell.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|$~])", r"\\\1", flat)
 
 
 def _text(value: float, kind: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,15 +36,18 @@ def draw_figures(directory: Path) -> dict[str, Figure]:
         UsageError: There is no finished run in the directory.
         StoreCorruptedError: A file of it is damaged.
     """
-    from evoprune.report.run_files import read_run
+    from evoprune.report.run_files import damage_told, read_run
 
     run = read_run(directory)
-    return _of_masks(run) if run.has_masks else _of_channels(run)
+    with damage_told(directory):
+        return _of_masks(run) if run.has_masks else _of_channels(run)
 
 
 def ensure_report(directory: Path) -> None:
     """Draw the figures that are missing, whenever and however the run that should have drawn them ended."""
-    comparison = json.loads((directory / "comparison.json").read_text(encoding="utf-8"))
+    from evoprune.report.run_files import read_comparison
+
+    comparison = read_comparison(directory)
     wanted = MASK_FIGURES if "steps" in comparison else FIGURES
     if not all((directory / name).is_file() for name in wanted):
         write_report(directory)

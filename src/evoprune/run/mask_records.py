@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -85,20 +86,33 @@ class StepRecord:
         return cls(
             step=int(document["step"]),
             pass_number=int(document["pass"]),
-            goal=None if goal is None else float(goal),
+            goal=None if goal is None else _finite(goal),
             between=bool(document["between"]),
             layers=tuple(map(str, document["layers"])),
-            layer_sparsity={str(name): float(value) for name, value in document["layer_sparsity"].items()},
-            sparsity=float(document["sparsity"]),
+            layer_sparsity={str(name): _finite(value) for name, value in document["layer_sparsity"].items()},
+            sparsity=_finite(document["sparsity"]),
             select_accuracy_before=float(document["select_accuracy_before"]),
             select_accuracy=float(document["select_accuracy"]),
             worst_class_accuracy=None if worst is None else float(worst),
             start=str(document["start"]),
             state=str(document["state"]),
-            evaluations=int(document["evaluations"]),
-            generations=int(document["generations"]),
+            evaluations=_count(document["evaluations"]),
+            generations=_count(document["generations"]),
             taken=bool(document["taken"]),
         )
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a finite number")
+    return number
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.40} is not a count")
+    return value
 
 
 class StepRecords:
@@ -116,7 +130,9 @@ class StepRecords:
         path = store.directory / STEPS
         try:
             self.all = [StepRecord.from_json(one) for one in read_json(path)["steps"]] if path.exists() else []
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if [record.step for record in self.all] != list(range(len(self.all))):
+                raise ValueError("steps are missing")
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise StoreCorruptedError(f"{path} is damaged: {error}", "restore the file from a copy") from error
 
     def at(self, step: int) -> StepRecord | None:

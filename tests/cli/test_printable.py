@@ -1,0 +1,47 @@
+import pytest
+from rich.console import Console as RichConsole
+
+from evoprune.cli.console import Console
+from evoprune.cli.inspection_tables import new_table
+from evoprune.cli.printable import printable
+from evoprune.events import DataProgress, Decision, StageStarted
+
+HOSTILE = "\x1b]0;title\x07[bold]\ud800\u202e\r\x9b"
+SHOWN = r"\x1b]0;title\x07[bold]\ud800\u202e\r\x9b"
+
+
+@pytest.mark.parametrize("text", ["plain", "a\nb\tc", "größer als 5 µm", "卷积", ""])
+def test_printable_leaves_text_as_it_is(text):
+    assert printable(text) == text
+
+
+def test_printable_writes_what_would_steer_a_terminal_as_its_code():
+    assert printable(HOSTILE) == SHOWN
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_console_shows_events_as_text_alone(terminal, tmp_path):
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        console = Console(RichConsole(file=file, width=300, force_terminal=terminal, highlight=False))
+        with console:
+            for event in (
+                Decision(HOSTILE, HOSTILE),
+                StageStarted("search", HOSTILE),
+                DataProgress(HOSTILE, HOSTILE, 1, 2),
+            ):
+                console(event)
+    written = (tmp_path / "out").read_text(encoding="utf-8")
+    assert f"{SHOWN}: {SHOWN}" in written
+    assert "\x1b]0;" not in written
+    assert "\x9b" not in written
+
+
+def test_table_titles_are_text_alone():
+    assert new_table(HOSTILE, ["a"]).title.plain == SHOWN
+
+
+def test_command_line_shows_errors_as_text_alone(evoprune):
+    done = evoprune("run", "no_such\x1b[31m:thing")
+    assert done.code == 2
+    assert "\x1b" not in done.err
+    assert r"\x1b[31m" in done.err
