@@ -27,9 +27,10 @@ from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import Constraint
 from evoprune.plugins import known_names, resolve
 from evoprune.run.config import Config, TrainingConfig
-from evoprune.run.mask_measures import check_measures
+from evoprune.run.mask_measures import MAXIMIZED, check_measures
 from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import ProblemSource
+from evoprune.run.stop_rules import check_target
 from evoprune.search.base import Representation, Search, SearchFactory, SearchSettings
 from evoprune.seeding import SeedTree
 from evoprune.sources.base import Source
@@ -81,13 +82,14 @@ def check_names(config: Config) -> None:
         resolve(kind, name)
     if masks:
         check_measures(config)
+        check_target(config, tuple(MAXIMIZED))
     elif config.search.preset == "reference":
         raise ConfigError(
             f"search.preset reference is for weight masks, search.encoding is {config.search.encoding}",
             "leave search.encoding out, or set weight-bits",
         )
     else:
-        build_objectives(config)
+        check_target(config, [objective.name for objective in build_objectives(config)])
     resolve_device(config.execution.device)
 
 

@@ -94,6 +94,20 @@ class FitnessConfig(Section):
         return self
 
 
+def parseable(bounds: tuple[str, ...]) -> tuple[str, ...]:
+    """The bounds, if all can be read.
+
+    Raises:
+        ValueError: One can't.
+    """
+    for text in bounds:
+        try:
+            Constraint.parse(text)
+        except ConfigError as error:
+            raise ValueError(error.message) from error
+    return bounds
+
+
 class SearchConfig(Section):
     """What is searched, and how."""
 
@@ -125,12 +139,7 @@ class SearchConfig(Section):
     @field_validator("constraints")
     @classmethod
     def _parseable(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
-        for text in constraints:
-            try:
-                Constraint.parse(text)
-            except ConfigError as error:
-                raise ValueError(error.message) from error
-        return constraints
+        return parseable(constraints)
 
 
 class FidelityConfig(Section):
@@ -185,8 +194,22 @@ class RunConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="the one seed everything random grows from")
     out: Path | None = Field(None, description="run directory; runs/<recipe> when null")
     time_budget: float | None = Field(
-        None, description="seconds, or 90s, 30m, 1h30m: the search ends in time for retraining"
+        None, description="seconds, or 90s, 30m, 1h30m, resumes included: the search ends in time for retraining"
     )
+    max_candidates: PositiveInt | None = Field(
+        None, description="no generation begins after so many candidates; of independent layers, after so many layers"
+    )
+    stall_generations: PositiveInt | None = Field(
+        None, description="a search ends after so many generations without a better candidate"
+    )
+    target: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description='a search ends when one candidate keeps all these bounds, such as ["accuracy>=0.99", "macs<=0.5"]'
+    )
+
+    @field_validator("target")
+    @classmethod
+    def _parseable(cls, target: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if target is None else parseable(target)
 
     @field_validator("time_budget", mode="before")
     @classmethod

@@ -43,6 +43,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     kinds = {"versions": dict, "pinned": dict, "dense": dict, "status": str, "baseline_sha256": str, **_COUNTS}
     wrong = [name for name, kind in kinds.items() if name in document and type(document[name]) is not kind]
     wrong += [name for name in _COUNTS if name in document and name not in wrong and document[name] < 0]
+    spent = document.get("spent_s", 0.0)
+    if type(spent) is not float or not 0 <= spent < float("inf"):
+        wrong.append("spent_s")
     try:
         _flat(document["identity"])
     except RecursionError:

@@ -20,7 +20,7 @@ MAXIMIZED: Final = {
     "layer_sparsity": True,
     "worst_class_accuracy": True,
 }
-_SPARSITIES: Final = frozenset({"sparsity", "layer_sparsity"})
+SPARSITIES: Final = frozenset({"sparsity", "layer_sparsity"})
 
 
 def costs_of(evaluation: Evaluation, objectives: Sequence[str]) -> tuple[float, ...]:
@@ -32,7 +32,7 @@ def costs_of(evaluation: Evaluation, objectives: Sequence[str]) -> tuple[float, 
 def constraints_of(config: Config) -> tuple[Constraint, ...]:
     """The bounds that candidates keep; those on sparsity as they stand, because a fraction of a dense network's is 0."""
     parsed = [Constraint.parse(text) for text in config.search.constraints]
-    return tuple(replace(one, relative=False) if one.objective in _SPARSITIES else one for one in parsed)
+    return tuple(replace(one, relative=False) if one.objective in SPARSITIES else one for one in parsed)
 
 
 def check_measures(config: Config) -> None:

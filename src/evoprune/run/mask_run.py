@@ -13,7 +13,7 @@ from torch import nn
 
 from evoprune.artifact import put_weights, read_weights, weights_of
 from evoprune.errors import RunError
-from evoprune.events import Decision, Listener, RunEnded, RunStarted, SpaceAnalyzed
+from evoprune.events import Decision, Listener, RunEnded, RunStarted, SpaceAnalyzed, broadcast
 from evoprune.pruning.cloning import clone
 from evoprune.pruning.maskable import MaskableWeight
 from evoprune.pruning.weight_masks import apply_masks
@@ -35,6 +35,7 @@ from evoprune.run.opening import open_problem
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.solutions import write_solution
 from evoprune.run.states import State, StateFolder
+from evoprune.run.stop_rules import StopRules
 from evoprune.run.stopwatch import cpu_seconds, stage
 from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, RunStore
 from evoprune.run.time_budget import TimeBudget
@@ -95,18 +96,21 @@ class MaskRun:
         work = MaskWork(config, self.source, self.store.directory.resolve(), baseline, str(device))
         workers = resolve_workers(config, device)
         budget = TimeBudget(config.run.time_budget, started, self.store, self.notify)
+        rules = StopRules(config, self.store.journal, baseline, budget, self.notify)
+        notify = broadcast([rules.watch, self.notify])
         with (
             stage("search", self.notify, f"{workers} jobs at a time"),
             closing(build_executor(config, work, workers, self.notify)) as executor,
         ):
-            searches = MaskSearches(config, problem, folder, executor, self.store.journal, budget, self.notify)
+            searches = MaskSearches(config, problem, folder, executor, self.store.journal, rules, notify)
             for step in schedule(config, weights):
                 known = records.at(step.index)
                 if known is not None:
                     searches.skip(known.evaluations, known.generations)
                     record = known
                 else:
-                    if not budget(searches.generations):
+                    rules.begin_search(searches.evaluations)
+                    if not rules(searches.generations):
                         break
                     found = self._take(step, state, problem, weights, searches, figures, folder, device)
                     if found is None:

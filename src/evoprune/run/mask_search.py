@@ -32,7 +32,7 @@ from evoprune.run.mask_warm_start import read_warm_start, warm_bits
 from evoprune.run.mask_work import final_encoding, mask_fitness, sparse_enough
 from evoprune.run.problem import Problem
 from evoprune.run.states import State, StateFolder
-from evoprune.run.time_budget import TimeBudget
+from evoprune.run.stop_rules import StopRules
 from evoprune.seeding import SeedTree
 
 
@@ -45,7 +45,7 @@ class MaskSearches:
         folder: Where the states that searches begin with are kept for the workers.
         executor: Does the jobs.
         journal: Read from its start, then appended to.
-        budget: Asked before each generation, by its number within the run.
+        rules: Asked before each generation, by its number within the run.
         notify: Told of every candidate and generation.
 
     Attributes:
@@ -61,11 +61,11 @@ class MaskSearches:
         folder: StateFolder,
         executor: Executor,
         journal: Journal,
-        budget: TimeBudget,
+        rules: StopRules,
         notify: Listener,
     ) -> None:
         self._config, self._problem, self._folder = config, problem, folder
-        self._executor, self._journal, self._budget, self._notify = executor, journal, budget, notify
+        self._executor, self._journal, self._rules, self._notify = executor, journal, rules, notify
         self._warm = read_warm_start(config, problem.model)
         self.evaluations = 0
         self.generations = 0
@@ -120,6 +120,7 @@ class MaskSearches:
         seeds = SeedTree(config.run.seed).child("masks", stage.step, stage.encoding)
         fitness = mask_fitness(config)
         begun = self.generations
+        self._rules.begin_search(self.evaluations)
         end = run_search(
             build_search(config, encoding, seeds, first_genomes(encoding, space, first)),
             self._executor,
@@ -145,7 +146,7 @@ class MaskSearches:
 
     def _may_begin(self, generation: int) -> bool:
         self.generations = max(self.generations, generation)
-        if not self._budget(generation):
+        if not self._rules(generation):
             return False
         self.generations = generation + 1
         return True

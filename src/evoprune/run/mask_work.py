@@ -36,6 +36,7 @@ from evoprune.run.mask_stage import (
 from evoprune.run.mask_warm_start import read_warm_start, warm_bits
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.states import State, StateFolder
+from evoprune.run.stop_rules import Progress
 from evoprune.seeding import SeedTree
 
 
@@ -147,7 +148,7 @@ def _phase(
     # The encoding enters the seed only of a search that follows another one of the same weights.
     place = stage.names if not histories else (*stage.names, stage.encoding)
     seeds = SeedTree(config.run.seed).child("alone", stage.step, *place)
-    histories.append(_History())
+    histories.append(_History(config, bench.baseline))
     return run_search(
         build_search(config, bench.encoding, seeds, first_genomes(bench.encoding, space, first)),
         InProcessExecutor(
@@ -161,7 +162,7 @@ def _phase(
         fitness_of=lambda evaluation: fitness(evaluation.objectives),
         costs_of=lambda evaluation: costs_of(evaluation, config.search.objectives),
         objectives=len(config.search.objectives),
-        may_go_on=lambda _: True,
+        may_go_on=histories[-1].may_go_on,
         notify=ignore,
         enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
     )
@@ -184,6 +185,20 @@ def sparse_enough(config: Config, sparsity: float) -> bool:
 
 
 class _History(MemoryJournal):
+    def __init__(self, config: Config, baseline: Mapping[str, float]) -> None:
+        super().__init__()
+        self._progress = Progress(config, baseline)
+
+    def append(self, entry: JournalEntry) -> None:
+        """Keep the entry."""
+        super().append(entry)
+        self._progress.take([entry])
+
+    def may_go_on(self, generation: int) -> bool:
+        """Whether the search has neither stalled nor reached its target."""
+        del generation
+        return not self._progress.verdict()
+
     def by_generation(self) -> Sequence[Mapping[str, float]]:
         """The best so far at the end of each generation, with the sparsity of the weights that are searched."""
         best: JournalEntry | None = None

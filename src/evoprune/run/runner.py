@@ -48,6 +48,7 @@ from evoprune.run.mask_run import MaskRun
 from evoprune.run.opening import open_problem, pin_problem
 from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
+from evoprune.run.stop_rules import StopRules
 from evoprune.run.stopwatch import cpu_seconds, stage
 from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, EVENTS, RunStore
 from evoprune.run.time_budget import TimeBudget
@@ -156,7 +157,11 @@ class _Run:
         )
         objectives = searched_objectives(config)
         fitness = WeightedFitness(config.fitness.w_acc, config.fitness.w_macs, prepared.baseline["macs"])
-        notify = _noticing_small_batches(config.training.finetune_batch_size or config.training.batch_size, self.notify)
+        time_budget = TimeBudget(config.run.time_budget, started, self.store, self.notify)
+        rules = StopRules(config, self.store.journal, prepared.baseline, time_budget, self.notify)
+        notify = _noticing_small_batches(
+            config.training.finetune_batch_size or config.training.batch_size, broadcast([rules.watch, self.notify])
+        )
         # The stage ends after the executor is closed, so that the CPU time of worker processes counts.
         with (
             stage("search", self.notify, f"{workers} candidates at a time"),
@@ -170,7 +175,7 @@ class _Run:
                 fitness_of=lambda evaluation: fitness(evaluation.objectives),
                 costs_of=lambda evaluation: costs_of(evaluation, objectives),
                 objectives=len(objectives),
-                may_go_on=TimeBudget(config.run.time_budget, started, self.store, self.notify),
+                may_go_on=rules,
                 notify=notify,
             )
 
