@@ -22,8 +22,8 @@ from evoprune.rng import isolated_rng
 GRACE_S = 5.0
 """How long threads and processes that are on their way out may take."""
 
-UNWATCHED = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
-"""Variables that pytest sets for each test, and torch when the first optimiser is made."""
+UNWATCHED = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "RAY_CLIENT_MODE"}
+"""Variables that pytest sets for each test, torch when the first optimiser is made, and Ray when it is imported."""
 
 hypothesis.settings.register_profile("evoprune", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("evoprune")

@@ -56,8 +56,12 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
     "executors": {
         "in-process": "evoprune.execution.in_process:InProcessExecutor",
         "process-pool": "evoprune.execution.process_pool:ProcessPoolExecutor",
+        "ray": "evoprune.execution.ray_executor:RayExecutor",
     },
 }
+
+EXTRAS: Final = ("ray",)
+"""Packages that an extra of the same name installs."""
 
 
 def known_names(kind: str) -> list[str]:
@@ -109,7 +113,8 @@ def import_object(path: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ConfigError(f"there is no module {module_name!r}", "run from its folder, or install it") from error
-        raise MissingDependencyError(f"{module_name} needs {error.name!r}, which is not installed") from error
+        hint = f"pip install 'evoprune[{error.name}]'" if error.name in EXTRAS else ""
+        raise MissingDependencyError(f"{module_name} needs {error.name!r}, which is not installed", hint) from error
     except (ImportError, SyntaxError) as error:
         raise ConfigError(f"module {module_name!r} can't be imported: {error}") from error
     for part in attribute.split("."):

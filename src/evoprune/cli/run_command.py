@@ -17,7 +17,8 @@ def run_recipe(
     out: Annotated[Path | None, typer.Option(help="Run directory; runs/RECIPE if left out.")] = None,
     seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
     workers: Annotated[str | None, typer.Option(help="Candidates evaluated at once: a number, or auto.")] = None,
-    executor: Annotated[str | None, typer.Option(help="in-process, process-pool or auto.")] = None,
+    executor: Annotated[str | None, typer.Option(help="in-process, process-pool, ray or auto.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster to join: host:port, or auto.")] = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="A layer or pattern whose weights to mask; repeatable.")
     ] = None,
@@ -37,7 +38,7 @@ def run_recipe(
     from evoprune.run.settings import parse_overrides, read_config
 
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
-    flags = _flags(seed, workers, executor, layer, time_budget, constraint)
+    flags = _flags(seed, workers, executor, address, layer, time_budget, constraint)
     config = resolve_recipe_config(name, file, parse_overrides(assignments or []), flags)
     run_in_terminal(config, recipe_source(config), run_directory(config, out))
 
@@ -46,13 +47,14 @@ def _flags(
     seed: int | None,
     workers: str | None,
     executor: str | None,
+    address: str | None,
     layers: list[str] | None,
     time_budget: str | None,
     constraints: list[str] | None,
 ) -> dict[str, Any]:
     given: dict[str, dict[str, Any]] = {
         "run": {"seed": seed, "time_budget": time_budget},
-        "execution": {"workers": workers, "executor": executor},
+        "execution": {"workers": workers, "executor": executor, "address": address},
         "search": {"constraints": constraints},
         "masks": {"layers": layers},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evoprune.genome import BitGenome
@@ -19,12 +19,15 @@ class Job:
         genome: What to evaluate.
         rung: Which fidelity to pay for.
         stage: What the genome is about, in runs of several searches; picklable.
+        files: Contents of the files that it reads, by name, where its worker can't be expected to have them (see `Portable`);
+            filled in and taken out by executors.
     """
 
     index: int
     genome: BitGenome
     rung: int
     stage: Any = None
+    files: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

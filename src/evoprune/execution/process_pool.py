@@ -6,11 +6,9 @@ fails.
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Final
@@ -20,11 +18,10 @@ from pebble import ProcessExpired, ProcessPool
 from evoprune.errors import UsageError, WorkerLostError
 from evoprune.events import Listener, WorkerDied
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
+from evoprune.execution.deaths import RETRIES, quarantined
+from evoprune.execution.environment import patched_environment
 from evoprune.execution.parcel import Parcel, fetch
 from evoprune.execution.threads import thread_environment, torch_threads
-from evoprune.results import Cost, Evaluation, Status
-
-RETRIES: Final = 1
 
 
 class ProcessPoolExecutor:
@@ -88,7 +85,7 @@ class ProcessPoolExecutor:
             reason = f"worker {error.pid} died with exit code {error.exitcode}"
             self._notify(WorkerDied(job.genome.digest, reason, retried))
             if not retried:
-                return _quarantined(job, deaths + 1, reason)
+                return quarantined(job, deaths + 1)
             self._schedule(job, deaths + 1)
             return None
         except BrokenExecutor as error:
@@ -120,13 +117,6 @@ def _work(job: Job) -> Outcome:
             factory: JobFactory = pickle.loads(fetch(_worker.address))
             _worker.function = factory()
         return _worker.function(job)
-
-
-def _quarantined(job: Job, deaths: int, reason: str) -> Outcome:
-    evaluation = Evaluation(
-        job.genome.digest, job.rung, Status.FAILED, {}, reason=f"killed its worker {deaths} times; {reason}"
-    )
-    return Outcome(job, evaluation, Cost(wall_s=0.0, cpu_s=0.0, retries=deaths))
 
 
 def _workers_lost(error: BaseException) -> WorkerLostError:
@@ -163,19 +153,5 @@ class _ProcessWithEnvironment(SpawnProcess):
         self._environment = dict(environment)
 
     def start(self) -> None:
-        with _patched_environment(self._environment):
+        with patched_environment(self._environment):
             super().start()
-
-
-@contextmanager
-def _patched_environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

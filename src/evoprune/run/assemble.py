@@ -20,17 +20,16 @@ from evoprune.evaluation.fidelity import Fidelity
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.training import Schedule
 from evoprune.evaluation.workbench import Workbench
-from evoprune.events import Listener
-from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outcome
+from evoprune.execution.base import Job, JobFunction, Outcome
 from evoprune.genome import BitGenome
 from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import Constraint
 from evoprune.plugins import known_names, resolve
 from evoprune.run.config import Config, TrainingConfig
-from evoprune.run.mask_measures import MAXIMIZED, check_measures
+from evoprune.run.mask_measures import check_measures
+from evoprune.run.placement import ELASTIC, check_executor
 from evoprune.run.presets import is_mask_run
-from evoprune.run.problem import ProblemSource
-from evoprune.run.stop_rules import check_target
+from evoprune.run.problem import LiveSource, Problem, ProblemSource
 from evoprune.search.base import Representation, Search, SearchFactory, SearchSettings
 from evoprune.seeding import SeedTree
 from evoprune.sources.base import Source
@@ -74,22 +73,20 @@ def check_names(config: Config) -> None:
     ]
     if config.recipe is not None:
         named.append(("recipes", config.recipe))
-    if config.execution.executor != "auto":
-        named.append(("executors", config.execution.executor))
     if not masks:
         _check_encoding(config.search.encoding)
     for kind, name in named:
         resolve(kind, name)
+    check_executor(config)
     if masks:
         check_measures(config)
-        check_target(config, tuple(MAXIMIZED))
     elif config.search.preset == "reference":
         raise ConfigError(
             f"search.preset reference is for weight masks, search.encoding is {config.search.encoding}",
             "leave search.encoding out, or set weight-bits",
         )
     else:
-        check_target(config, [objective.name for objective in build_objectives(config)])
+        build_objectives(config)
     resolve_device(config.execution.device)
 
 
@@ -105,9 +102,11 @@ def _check_encoding(name: str) -> None:
 
 
 def resolve_workers(config: Config, device: torch.device) -> int:
-    """Candidates to evaluate at once: as asked, or one per core, or one for an accelerator."""
+    """Candidates to evaluate at once: as asked, or all that a cluster takes, or one per core, or one for an accelerator."""
     if config.execution.workers != "auto":
         return config.execution.workers
+    if config.execution.address is not None:
+        return ELASTIC
     if device.type != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -228,7 +227,7 @@ class CandidateWork:
     Attributes:
         config: The run's configuration.
         source: Where model and task come from.
-        weights: The trained baseline's safetensors file.
+        weights: The trained baseline's safetensors file; None where the source's network has them already.
         space: What may be pruned.
         baseline: The dense network's value of each objective.
         device: Name of the device candidates run on.
@@ -236,7 +235,7 @@ class CandidateWork:
 
     config: Config
     source: ProblemSource
-    weights: Path
+    weights: Path | None
     space: PruningSpace
     baseline: Mapping[str, float]
     device: str
@@ -247,8 +246,7 @@ class CandidateWork:
 
     def workbench(self) -> Workbench:
         """A workbench around the trained baseline."""
-        device, problem = torch.device(self.device), self.source.load()
-        put_weights(problem.model, read_weights(self.weights), str(self.weights))
+        device, problem = torch.device(self.device), self._trained()
         fidelity = finetune_fidelity(self.config, problem.task.train)
         return Workbench(
             model=place(problem.model, self.config, device),
@@ -265,18 +263,23 @@ class CandidateWork:
             scoring_batch=MicroBatch(SCORING_BATCH, stage="scoring a candidate"),
         )
 
+    def portable(self) -> CandidateWork:
+        """The same work with model and data within."""
+        return replace(self, source=LiveSource(self._trained()), weights=None)
+
+    def files(self, job: Job) -> Mapping[str, Path]:
+        """None: all that candidates need is there from the start."""
+        del job
+        return {}
+
+    def _trained(self) -> Problem:
+        problem = self.source.load()
+        if self.weights is not None:
+            put_weights(problem.model, read_weights(self.weights), str(self.weights))
+        return problem
+
 
 def evaluate_job(bench: Workbench, job: Job) -> Outcome:
     """Evaluate one job on `bench`."""
     evaluation, cost = evaluate_candidate(bench, job.genome, job.rung)
     return Outcome(job, evaluation, cost)
-
-
-def build_executor(config: Config, factory: JobFactory, workers: int, notify: Listener) -> Executor:
-    """The executor by name; `auto` is in-process for one worker and a process pool for more."""
-    name = config.execution.executor
-    if name == "auto":
-        name = "in-process" if workers == 1 else "process-pool"
-    kind = resolve("executors", name)
-    executor: Executor = kind(factory, workers=workers, threads=config.execution.candidate_threads, notify=notify)
-    return executor

@@ -1,0 +1,68 @@
+"""Settings of where candidates are evaluated."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator
+
+from evoprune.run.config_section import PositiveInt, Section
+
+WHERE: Final = ("executor", "workers", "address", "gpus_per_candidate", "working_dir")
+"""Those that can't change a result."""
+
+_ADDRESS: Final = re.compile(r"auto|(?:ray://)?(?:[\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
+
+
+class ExecutionConfig(Section):
+    """Where candidates are evaluated. Only the numbers of threads and the device can change a result."""
+
+    executor: str = Field(
+        "auto",
+        description="in-process, process-pool, ray, or auto: ray where there is an address, in-process for one worker",
+    )
+    workers: PositiveInt | Literal["auto"] = Field(
+        "auto",
+        description="candidates evaluated at once; auto: the cores this process may use, or all that a cluster has",
+    )
+    address: str | None = Field(
+        None, description="a Ray cluster to join: host:port, ray://host:port, or auto for the one on this machine"
+    )
+    gpus_per_candidate: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="what ray gives a candidate: a share of a GPU or whole ones; null: one where device is cuda"
+    )
+    working_dir: Path | None = Field(
+        None, description="folder of your own modules, sent to a cluster; null: the current one where a run needs it"
+    )
+    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto: cuda where there is one")
+    candidate_threads: PositiveInt = Field(1, description="torch threads per candidate")
+    training_threads: PositiveInt = Field(2, description="torch threads of baseline training and retraining")
+    channels_last: bool = Field(True, description="keep convolution weights in channels-last layout")
+
+    @field_validator("address")
+    @classmethod
+    def _known_address(cls, address: str | None) -> str | None:
+        if address is not None and not _ADDRESS.fullmatch(address):
+            raise ValueError("must be host:port, ray://host:port or auto")
+        return address
+
+    @field_validator("gpus_per_candidate")
+    @classmethod
+    def _share_or_whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError("must be at most 1, or a whole number")
+        return gpus
+
+    @field_validator("working_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if device != "auto" and re.fullmatch(r"cpu|(cuda|mps|xpu)(:[0-9]{1,2})?", device) is None:
+            raise ValueError("must be auto, cpu, cuda or cuda:N")
+        return device

@@ -1,0 +1,89 @@
+"""From configuration to the place where candidates are evaluated."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from evoprune.errors import ConfigError
+from evoprune.events import Listener
+from evoprune.execution.base import Executor, JobFactory
+from evoprune.plugins import resolve
+from evoprune.run.config import Config
+
+ELASTIC: Final = 1000
+"""Workers asked of a cluster whose size is its own affair; more have to be asked for by number."""
+
+
+def check_executor(config: Config) -> None:
+    """Resolve the executor and see that it takes what is set for it.
+
+    Raises:
+        UsageError: It is unknown, not installed, or takes no address.
+    """
+    execution = config.execution
+    name = _name(config, workers=1)
+    takes = inspect.signature(resolve("executors", name)).parameters
+    if execution.address is not None and "address" not in takes:
+        raise ConfigError(
+            f"execution.address is {execution.address}, and executor {name} takes none", "use ray, or leave it out"
+        )
+
+
+def at_a_time(workers: int, what: str) -> str:
+    """How many of `what` are done at once, in words."""
+    return (
+        f"{what} on a cluster, as many at a time as it has room for"
+        if workers == ELASTIC
+        else f"{workers} {what} at a time"
+    )
+
+
+def build_executor(config: Config, factory: JobFactory, workers: int, notify: Listener) -> Executor:
+    """The executor by name: `auto` is Ray where there is an address, in-process for one worker, and a process pool for more.
+
+    Like a recipe, an executor is given those of the settings that it names.
+    """
+    kind = resolve("executors", _name(config, workers))
+    accepted = inspect.signature(kind).parameters
+    elsewhere: dict[str, Any] = {
+        "address": config.execution.address,
+        "gpus": _gpus_per_candidate(config),
+        "working_dir": _working_dir(config),
+    }
+    executor: Executor = kind(
+        factory,
+        workers=workers,
+        threads=config.execution.candidate_threads,
+        notify=notify,
+        **{name: value for name, value in elsewhere.items() if name in accepted},
+    )
+    return executor
+
+
+def _name(config: Config, workers: int) -> str:
+    execution = config.execution
+    if execution.executor != "auto":
+        return execution.executor
+    if execution.address is not None:
+        return "ray"
+    return "in-process" if workers == 1 else "process-pool"
+
+
+def _gpus_per_candidate(config: Config) -> float:
+    execution = config.execution
+    if execution.gpus_per_candidate is not None:
+        return execution.gpus_per_candidate
+    on_cuda = torch.cuda.is_available() if execution.device == "auto" else execution.device.startswith("cuda")
+    return float(on_cuda)
+
+
+def _working_dir(config: Config) -> Path | None:
+    """What a run in a folder of the user's own code needs of it; built-in names need nothing."""
+    if config.execution.working_dir is not None:
+        return config.execution.working_dir
+    named = [config.recipe or ":", config.search.algorithm, config.search.encoding, *config.search.objectives]
+    return Path.cwd() if any(":" in name for name in named) else None
