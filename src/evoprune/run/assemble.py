@@ -26,10 +26,11 @@ from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import Constraint
 from evoprune.plugins import known_names, resolve
 from evoprune.run.config import Config, TrainingConfig
-from evoprune.run.mask_measures import check_measures
+from evoprune.run.mask_measures import MAXIMIZED, check_measures
 from evoprune.run.placement import ELASTIC, check_executor
 from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
+from evoprune.run.stop_rules import check_target
 from evoprune.search.base import Representation, Search, SearchFactory, SearchSettings
 from evoprune.seeding import SeedTree
 from evoprune.sources.base import Source
@@ -80,13 +81,14 @@ def check_names(config: Config) -> None:
     check_executor(config)
     if masks:
         check_measures(config)
+        check_target(config, tuple(MAXIMIZED))
     elif config.search.preset == "reference":
         raise ConfigError(
             f"search.preset reference is for weight masks, search.encoding is {config.search.encoding}",
             "leave search.encoding out, or set weight-bits",
         )
     else:
-        build_objectives(config)
+        check_target(config, [objective.name for objective in build_objectives(config)])
     resolve_device(config.execution.device)
 
 

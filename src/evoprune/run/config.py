@@ -14,10 +14,13 @@ from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
 from evoprune.run.config_problems import explain
 from evoprune.run.config_section import NonNegative, Positive, PositiveInt, Section, Share, absolute
+from evoprune.run.execution_config import WHERE, ExecutionConfig
 from evoprune.run.mask_config import MasksConfig
 from evoprune.run.presets import preset_of
 from evoprune.run.settings import merge
 
+_WHERE = {"run": ("out",), "execution": WHERE, "data": ("dir",)}
+"""Settings that say where a run is done, not what."""
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -151,26 +154,6 @@ class FidelityConfig(Section):
     select_samples: PositiveInt | None = Field(None, description="samples of the select set to score on; all when null")
 
 
-class ExecutionConfig(Section):
-    """Where candidates are evaluated. Only the numbers of threads and the device can change a result."""
-
-    executor: str = Field("auto", description="in-process, process-pool, or auto: in-process for one worker")
-    workers: PositiveInt | Literal["auto"] = Field(
-        "auto", description="candidates evaluated at once; auto: the cores this process may use"
-    )
-    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto: cuda where there is one")
-    candidate_threads: PositiveInt = Field(1, description="torch threads per candidate")
-    training_threads: PositiveInt = Field(2, description="torch threads of baseline training and retraining")
-    channels_last: bool = Field(True, description="keep convolution weights in channels-last layout")
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, device: str) -> str:
-        if device != "auto" and re.fullmatch(r"cpu|(cuda|mps|xpu)(:[0-9]{1,2})?", device) is None:
-            raise ValueError("must be auto, cpu, cuda or cuda:N")
-        return device
-
-
 class DataConfig(Section):
     """Where the data comes from; recipes take what they understand."""
 
@@ -259,8 +242,9 @@ class Config(Section):
     def identity(self) -> dict[str, Any]:
         """What makes a run this run: all settings but those that can't change its result."""
         document: dict[str, Any] = self.model_dump(mode="json")
-        for section, key in (("run", "out"), ("execution", "executor"), ("execution", "workers"), ("data", "dir")):
-            del document[section][key]
+        for section, keys in _WHERE.items():
+            for key in keys:
+                del document[section][key]
         return document
 
     def to_yaml(self) -> str:

@@ -18,7 +18,7 @@ from evoprune.pruning.cloning import clone
 from evoprune.pruning.maskable import MaskableWeight
 from evoprune.pruning.weight_masks import apply_masks
 from evoprune.run.artifacts import save_artifact
-from evoprune.run.assemble import build_executor, place, resolve_workers
+from evoprune.run.assemble import place, resolve_workers
 from evoprune.run.config import Config
 from evoprune.run.judging import Judge, known_factory
 from evoprune.run.mask_checks import check_network
@@ -32,6 +32,7 @@ from evoprune.run.mask_stage import build_space, everything_alive, prunable_weig
 from evoprune.run.mask_training import importance_orders, retrain_masked
 from evoprune.run.mask_work import MaskWork, sparse_enough
 from evoprune.run.opening import open_problem
+from evoprune.run.placement import at_a_time, build_executor
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.solutions import write_solution
 from evoprune.run.states import State, StateFolder
@@ -99,7 +100,7 @@ class MaskRun:
         rules = StopRules(config, self.store.journal, baseline, budget, self.notify)
         notify = broadcast([rules.watch, self.notify])
         with (
-            stage("search", self.notify, f"{workers} jobs at a time"),
+            stage("search", self.notify, at_a_time(workers, "jobs")),
             closing(build_executor(config, work, workers, self.notify)) as executor,
         ):
             searches = MaskSearches(config, problem, folder, executor, self.store.journal, rules, notify)

@@ -30,7 +30,6 @@ from evoprune.run.assemble import (
     SCORING_BATCH,
     CandidateWork,
     build_encoding,
-    build_executor,
     build_objectives,
     build_search,
     check_names,
@@ -46,6 +45,7 @@ from evoprune.run.judging import Judge, known_factory
 from evoprune.run.loop import run_search
 from evoprune.run.mask_run import MaskRun
 from evoprune.run.opening import open_problem, pin_problem
+from evoprune.run.placement import at_a_time, build_executor
 from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
 from evoprune.run.stop_rules import StopRules
@@ -164,7 +164,7 @@ class _Run:
         )
         # The stage ends after the executor is closed, so that the CPU time of worker processes counts.
         with (
-            stage("search", self.notify, f"{workers} candidates at a time"),
+            stage("search", self.notify, at_a_time(workers, "candidates")),
             closing(build_executor(config, work, workers, notify)) as executor,
         ):
             run_search(
