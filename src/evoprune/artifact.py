@@ -41,9 +41,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         StoreCorruptedError: The file is missing, truncated or not safetensors.
     """
     try:
-        return load(path.read_bytes())
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise StoreCorruptedError(f"can't read the weights in {path}: {error}") from error
+    return parse_weights(content, str(path))
+
+
+def parse_weights(content: bytes, origin: str) -> dict[str, Tensor]:
+    """The tensors in the bytes of a safetensors file; `origin` is for the error message.
+
+    Raises:
+        StoreCorruptedError: They are truncated or not safetensors.
+    """
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise StoreCorruptedError(f"can't read the weights in {origin}: {error}") from error
 
 
 def put_weights(model: nn.Module, weights: dict[str, Tensor], origin: str) -> None:

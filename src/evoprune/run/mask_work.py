@@ -34,8 +34,8 @@ from evoprune.run.mask_stage import (
     first_genomes,
 )
 from evoprune.run.mask_warm_start import read_warm_start, warm_bits
-from evoprune.run.problem import Problem, ProblemSource
-from evoprune.run.states import State, StateFolder
+from evoprune.run.problem import LiveSource, Problem, ProblemSource
+from evoprune.run.states import State, StateFolder, read_state
 from evoprune.run.stop_rules import Progress
 from evoprune.seeding import SeedTree
 
@@ -47,22 +47,35 @@ class MaskWork:
     Attributes:
         config: The run's configuration.
         source: Where model and task come from.
-        directory: The run directory, whose states are read.
+        directory: The run directory, whose states are read; None where they come with the jobs.
         baseline: The dense network's value of each measure.
         device: Name of the device candidates run on.
+        warm: What `masks.warm_start` names, where the directory is None.
     """
 
     config: Config
     source: ProblemSource
-    directory: Path
+    directory: Path | None
     baseline: Mapping[str, float]
     device: str
+    warm: MaskPlan | None = None
 
     def __call__(self) -> JobFunction:
         """Set up a worker here, and return the function that does its jobs."""
         problem = self.source.load()
         place(problem.model, self.config, torch.device(self.device))
         return _Worker(self, problem).do
+
+    def portable(self) -> MaskWork:
+        """The same work with network, data and masks to begin with within; states come with the jobs."""
+        problem = self.source.load()
+        warm = read_warm_start(self.config, problem.model)
+        return replace(self, source=LiveSource(problem), directory=None, warm=warm)
+
+    def files(self, job: Job) -> Mapping[str, Path]:
+        """The state that the job begins with, by its digest."""
+        digest = job.stage.state
+        return {} if self.directory is None else {digest: StateFolder(self.directory).path(digest)}
 
 
 @dataclass
@@ -75,30 +88,35 @@ class _Worker:
     def do(self, job: Job) -> Outcome:
         """Score the job's genome, or search from it."""
         stage: MaskStage = job.stage
-        bench = self._bench(stage)
+        bench = self._bench(job)
         if stage.alone:
             warm = warm_bits(self.work.config, bench.model, self._warm, stage.names)
-            return evolve_alone(self.work.config, bench, self._state(stage.state), job, warm)
+            return evolve_alone(self.work.config, bench, self._state(job), job, warm)
         evaluation, cost = evaluate_masks(bench, job.genome, job.rung)
         return Outcome(job, evaluation, cost)
 
     @cached_property
     def _warm(self) -> MaskPlan | None:
-        return read_warm_start(self.work.config, self.problem.model)
+        work = self.work
+        return work.warm if work.directory is None else read_warm_start(work.config, self.problem.model)
 
-    def _bench(self, stage: MaskStage) -> MaskBench:
+    def _bench(self, job: Job) -> MaskBench:
+        stage: MaskStage = job.stage
         if stage not in self.benches:
             self.benches.clear()  # they share one network: only the last one is valid
             work = self.work
             self.benches[stage] = build_mask_bench(
-                work.config, self.problem, self._state(stage.state), stage, work.baseline, torch.device(work.device)
+                work.config, self.problem, self._state(job), stage, work.baseline, torch.device(work.device)
             )
         return self.benches[stage]
 
-    def _state(self, digest: str) -> State:
+    def _state(self, job: Job) -> State:
+        digest, folder = job.stage.state, self.work.directory
         if digest not in self.states:
             self.states.clear()
-            self.states[digest] = StateFolder(self.work.directory).get(digest)
+            self.states[digest] = (
+                read_state(job.files[digest], digest, digest) if folder is None else StateFolder(folder).get(digest)
+            )
         return self.states[digest]
 
 

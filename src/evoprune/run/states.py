@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from evoprune.artifact import read_weights
+from evoprune.artifact import parse_weights
 from evoprune.errors import StoreCorruptedError
 from evoprune.genome import BitGenome, Bits
 from evoprune.run.files import write_atomically
@@ -90,12 +90,10 @@ class StateFolder:
         """
         path = self.path(digest)
         try:
-            found = _digest(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise StoreCorruptedError(f"can't read the state {path}: {error}", _LOST) from error
-        if found != digest:
-            raise StoreCorruptedError(f"the state {path} is not the file that was written", _LOST)
-        return _parse(read_weights(path))
+        return read_state(content, digest, str(path))
 
     def put_genome(self, genome: BitGenome) -> None:
         """Keep a genome that is too large for its journal line, on disk and synced before this returns."""
@@ -132,6 +130,17 @@ def _checked(digest: str) -> str:
     if re.fullmatch(r"[0-9a-f]{32}", digest) is None:
         raise StoreCorruptedError(f"{digest[:64]!r} is not the name of a state or genome", _LOST)
     return digest
+
+
+def read_state(content: bytes, digest: str, origin: str) -> State:
+    """The state in the bytes of its file; `origin` is for the error message.
+
+    Raises:
+        StoreCorruptedError: They are not what the digest says.
+    """
+    if _digest(content) != digest:
+        raise StoreCorruptedError(f"the state {origin} is not the file that was written", _LOST)
+    return _parse(parse_weights(content, origin))
 
 
 def _digest(content: bytes) -> str:
