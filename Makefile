@@ -4,6 +4,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 ARGS ?=
 WORKERS ?= 2
+KILLS ?= 50
+SEED ?= 0
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 NO_TESTS := 5
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu check format bench bench-analysis bench-masks clean distclean
+.PHONY: help install demo test test-slow test-gpu soak check format bench bench-analysis bench-masks clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for pytest or the demo']"
@@ -51,6 +53,10 @@ test-slow: install ## Run the slow tests (under 10 minutes)
 
 test-gpu: install ## Run the tests that need a CUDA device
 	$(PYTEST) -m gpu $(ARGS) || test $$? -eq $(NO_TESTS)
+
+soak: install ## Kill runs at 50 random moments (KILLS=n, SEED=n), and see that all resume to the same end (minutes)
+	EVOPRUNE_SOAK_KILLS=$(KILLS) EVOPRUNE_SOAK_SEED=$(SEED) \
+	  $(PYTEST) tests/run/test_soak.py -m slow -o log_cli=true -o log_cli_level=WARNING $(ARGS)
 
 check: install ## Lint, check the format, the types and the imports between layers
 	@failed=0; for tool in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo"; do \

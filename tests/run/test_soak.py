@@ -1,0 +1,172 @@
+"""kill -9 at random moments: every resumed run ends as if nothing had been. `make soak` runs many, the slow tests a few."""
+
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evoprune.run.problem import RecipeSource
+from evoprune.run.runner import execute
+from tests.run.conftest import TINY
+from tests.run.mask_directories import comparison, events
+
+KILLS = int(os.environ.get("EVOPRUNE_SOAK_KILLS", "6"))
+"""Over all kinds of runs."""
+SEED = int(os.environ.get("EVOPRUNE_SOAK_SEED", "0"))
+CODE = "from evoprune.cli.app import main; main()"
+PATIENCE_S = 120
+
+# Long enough that no part of a run is over between two looks at it.
+CHANNELS = {
+    "ga": {"pop_size": 6, "num_generations": 4},
+    "training": {"finetune_steps": 12, "epochs": 6, "retrain_epochs": 3},
+}
+MASKS = {
+    "masks": {"goals": [0.3, 0.5, 0.7], "retrain_epochs": 2},
+    "ga": {"num_generations": 4},
+    "training": {"epochs": 6},
+}
+KINDS = {
+    "channels": (CHANNELS, 1),
+    "channels in processes": (CHANNELS, 2),
+    "masks": (MASKS, 1),
+}  # fmt: skip
+_logger = logging.getLogger(__name__)
+
+
+def outcome(directory):
+    """Every file that the seed alone decides, by name."""
+    paths = [directory / name for name in ("evaluations.jsonl", "steps.json")]
+    paths += [one for name in ("artifact", "solutions", "baseline") for one in sorted((directory / name).glob("*"))]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths if path.exists()}
+
+
+def journal_lines(directory):
+    path = directory / "evaluations.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+class Runs:
+    """Runs of one kind, each in a process group and with a cache of its own."""
+
+    def __init__(self, folder, config):
+        self.folder, self.config = folder, folder / "config.yaml"
+        self.config.write_text(config.to_yaml())
+
+    def start(self, name):
+        """A process that has just begun to write its directory."""
+        directory = self.folder / name
+        process = subprocess.Popen(
+            [sys.executable, "-c", CODE, "run", str(self.config), "--out", str(directory)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "EVOPRUNE_CACHE": str(self.folder / f"cache of {name}")},
+        )
+        wait_until((directory / "manifest.json").exists, process)
+        return process, directory
+
+    def length_s(self):
+        """Seconds from the first file to the last, undisturbed; leaves the run in `whole`."""
+        process, directory = self.start("whole")
+        started = time.monotonic()
+        process.wait(timeout=PATIENCE_S)
+        assert json.loads((directory / "manifest.json").read_text())["status"] == "done"
+        return time.monotonic() - started
+
+    def kill(self, name, after_s):
+        """A run killed so long after its beginning; its parent process alone, as the system does that is out of memory."""
+        process, directory = self.start(name)
+        time.sleep(after_s)
+        process.kill()
+        process.wait()
+        wait_until(lambda: not left_in_group(process.pid), None)
+        return directory
+
+
+def wait_until(holds, process):
+    patience = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert process is None or process.poll() is None, "the run ended before it had begun"
+        assert time.monotonic() < patience
+        time.sleep(0.002)
+
+
+def left_in_group(group):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if fields[2] == str(group) and fields[0] != "Z":
+            found.append(path.parent.name)
+    return found
+
+
+@pytest.fixture
+def build_config(small_config, mask_config):
+    def build(kind):
+        sections, workers = KINDS[kind]
+        return (mask_config if "masks" in sections else small_config)(sections, {"execution": {"workers": workers}})
+
+    return build
+
+
+def resume(config, directory, monkeypatch):
+    monkeypatch.setenv("EVOPRUNE_CACHE", str(directory.parent / f"cache of {directory.name}"))
+    execute(config, RecipeSource(TINY, None, None, config.run.seed), directory)
+
+
+def evaluated_since_the_last_start(directory):
+    lines = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
+    start = max(number for number, line in enumerate(lines) if line["event"] == "RunStarted")
+    return [line["index"] for line in lines[start:] if line["event"] == "CandidateEvaluated" and not line["replayed"]]
+
+
+def check_resumed(directory, whole, lines_before):
+    assert outcome(directory) == outcome(whole)
+    assert comparison(directory) == comparison(whole)
+    last = journal_lines(directory)
+    assert evaluated_since_the_last_start(directory) == list(range(lines_before, last))
+    evaluated = [line["index"] for line in events(directory, "CandidateEvaluated") if not line["replayed"]]
+    assert len(evaluated) == len(set(evaluated))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("kind", KINDS)
+def test_run_that_is_killed_at_any_moment_resumes_to_the_same_end(kind, tmp_path, build_config, monkeypatch):
+    config = build_config(kind)
+    runs = Runs(tmp_path, config)
+    length_s, random = runs.length_s(), np.random.default_rng([SEED, list(KINDS).index(kind)])
+    for number in range(math.ceil(KILLS / len(KINDS))):
+        directory = runs.kill(f"killed-{number}", random.uniform(0, length_s))
+        lines = journal_lines(directory)
+        done = json.loads((directory / "manifest.json").read_text())["status"] == "done"
+        last = (directory / "events.jsonl").read_text().splitlines()[-1:]
+        _logger.warning("%s, kill %d: %d lines in the journal, last event %s", kind, number, lines, last)
+        if not done:
+            resume(config, directory, monkeypatch)
+            check_resumed(directory, tmp_path / "whole", lines)
+        else:
+            assert outcome(directory) == outcome(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path, build_config, monkeypatch):
+    config = build_config("channels")
+    runs = Runs(tmp_path, config)
+    length_s, random = runs.length_s(), np.random.default_rng(SEED)
+    for _ in range(3):
+        runs.kill("killed", random.uniform(0, length_s / 3))
+    lines = journal_lines(tmp_path / "killed")
+    resume(config, tmp_path / "killed", monkeypatch)
+    check_resumed(tmp_path / "killed", tmp_path / "whole", lines)
