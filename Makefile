@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 NO_TESTS := 5
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu soak check format bench bench-analysis bench-masks clean distclean
+.PHONY: help install demo test test-slow test-gpu test-ray soak check format bench bench-analysis bench-masks clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for pytest or the demo']"
@@ -53,6 +53,10 @@ test-slow: install ## Run the slow tests (under 10 minutes)
 
 test-gpu: install ## Run the tests that need a CUDA device
 	$(PYTEST) -m gpu $(ARGS) || test $$? -eq $(NO_TESTS)
+
+test-ray: install ## Run the tests that start a Ray cluster on this machine; installs the extra (minutes)
+	$(BIN)/python -m pip install --disable-pip-version-check -qq $(PIP_ARGS) -c constraints.txt -e '.[ray]'
+	$(PYTEST) -m ray $(ARGS)
 
 soak: install ## Kill runs at 50 random moments (KILLS=n, SEED=n), and see that all resume to the same end (minutes)
 	EVOPRUNE_SOAK_KILLS=$(KILLS) EVOPRUNE_SOAK_SEED=$(SEED) \
