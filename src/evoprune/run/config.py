@@ -186,7 +186,8 @@ class RunConfig(Section):
         None, description="a search ends after so many generations without a better candidate"
     )
     target: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        None, description='a search ends when one candidate keeps all these bounds, such as ["accuracy>=0.99", "macs<=0.5"]'
+        None,
+        description='a search ends when one candidate keeps all these bounds, such as ["accuracy>=0.99", "macs<=0.5"]',
     )
 
     @field_validator("target")

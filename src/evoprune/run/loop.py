@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evoprune.errors import ReplayMismatchError, RunError
+from evoprune.errors import ReplayMismatchError, RunError, StoreCorruptedError
 from evoprune.events import CandidateEvaluated, GenerationEnded, GenerationStarted, Listener
 from evoprune.execution.base import Executor, Job
 from evoprune.genome import BitGenome
@@ -102,6 +102,7 @@ def run_search(
 
     Raises:
         ReplayMismatchError: The journal holds other genomes than the search asks for.
+        StoreCorruptedError: An entry of the journal lacks what the search is told.
         RunError: Not one candidate of a generation could be evaluated, though there were several, or none before.
     """
     asked, best = 0, None
@@ -113,6 +114,8 @@ def run_search(
             break
         notify(GenerationStarted(generation, generations, len(genomes)))
         at = replace(place, first=place.first + asked)
+        known = journal.entries[at.first : at.first + len(genomes)]
+        _check_measured(known, fitness_of, costs_of)
         entries = list(_evaluated(genomes, at, generation, executor, journal, fitness_of, notify))
         asked += len(genomes)
         if best is None or len(entries) > 1:  # a child that is bred alone may fail alone
@@ -174,6 +177,18 @@ def _evaluated(
         journal.append(entry)
         notify(CandidateEvaluated(job.index, generation, evaluation, fitness, cost, replayed=False))
         yield entry
+
+
+def _check_measured(known: Iterable[JournalEntry], fitness_of: FitnessOf, costs_of: CostsOf) -> None:
+    """See that what is replayed has every figure that the search is told; a line that is well-formed may still lack one."""
+    for entry in known:
+        if entry.evaluation.status is Status.OK:
+            try:
+                fitness_of(entry.evaluation), costs_of(entry.evaluation)
+            except KeyError as error:
+                raise StoreCorruptedError(
+                    f"evaluation {entry.index} of the journal has no {error.args[0]}", "restore the file from a copy"
+                ) from error
 
 
 def _in_order(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Evaluation, Cost, Job]]:

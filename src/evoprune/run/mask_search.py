@@ -175,7 +175,13 @@ class MaskSearches:
                 entry = self._journalled(step, layer, early.pop(job.index))
             space = build_space(self._config, self._problem.model, state, names, job.stage.kept)
             genome = entry.genome or self._folder.genome(entry.evaluation.genome)
-            found |= build_mask_encoding(final_encoding(self._config), space).bits_of(genome)
+            encoding = build_mask_encoding(final_encoding(self._config), space)
+            if genome.length != encoding.length:
+                raise StoreCorruptedError(
+                    f"evaluation {entry.index} of the journal has {genome.length} bits, layer {layer} {encoding.length}",
+                    "restore evaluations.jsonl from a copy, or start a new run with another --out",
+                )
+            found |= encoding.bits_of(genome)
             self._say_if_infeasible(entry, f"layer {layer} in step {step.index}")
         self.evaluations += len(jobs)
         return found

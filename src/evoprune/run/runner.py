@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from evoprune.errors import StoreCorruptedError
 from evoprune.events import (
     BatchHalved,
     CandidateEvaluated,
@@ -183,7 +184,10 @@ class _Run:
         config, problem, device = self.config, prepared.problem, prepared.device
         entries = self.store.journal.entries
         best = best_of(entries)
-        assert best.genome is not None
+        if best.genome is None:
+            raise StoreCorruptedError(
+                f"evaluation {best.index} of the journal has no bits", "restore the file from a copy"
+            )
         plan = prepared.encoding.decode(best.genome)
         with stage("retrain", self.notify, f"candidate {best.index} at {best.evaluation.objectives['macs']:,.0f} MACs"):
             model = retrain(problem, plan, best.evaluation.genome, config, device, self.notify)
