@@ -298,3 +298,15 @@ def test_evolve_masks_a_live_network_and_leaves_it_as_it_was(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert sparsity_of(result.best.model) == pytest.approx(0.5)
     assert "sparsity" in result.table().lower()
+
+
+@pytest.mark.parametrize("margin", [0, 1e6])
+def test_margin_keeps_the_first_candidate_where_none_is_clearly_better(mask_run, margin):
+    directory = mask_run(
+        search={"encoding": "keep-ratios"}, masks={"margin": margin, "goals": [0.8]}, ga={"num_generations": 3}
+    )
+    lines = journal(directory)
+    fittest = max(lines, key=lambda line: line["fitness"])
+    assert fittest["fitness"] > lines[0]["fitness"], "a search that finds nothing better shows nothing"
+    wanted = lines[0] if margin else fittest
+    assert steps(directory)[0]["select_accuracy_before"] == wanted["objectives"]["accuracy"]

@@ -48,6 +48,11 @@ class MasksConfig(Section):
         description="importance orders to begin with: magnitude, lamp, fisher, root-fisher",
     )
     fisher_samples: PositiveInt = Field(2560, description="training samples that the Fisher diagonal is taken from")
+    margin: NonNegative = Field(
+        0,
+        description="share of its fitness by which a candidate has to beat the first one of a search to be taken instead; "
+        "scores before retraining are a rough guide to those after it",
+    )
     polish_generations: Annotated[int, Field(ge=0)] = Field(
         0, description="generations on single bits after those on ratios"
     )

@@ -119,10 +119,11 @@ class MaskSearches:
         encoding = build_mask_encoding(stage.encoding, space)
         seeds = SeedTree(config.run.seed).child("masks", stage.step, stage.encoding)
         fitness = mask_fitness(config)
-        begun = self.generations
+        initial = first_genomes(encoding, space, first)
+        asked, begun = self.evaluations, self.generations
         self._rules.begin_search(self.evaluations)
         end = run_search(
-            build_search(config, encoding, seeds, first_genomes(encoding, space, first)),
+            build_search(config, encoding, seeds, initial),
             self._executor,
             self._journal,
             generations=generations,
@@ -138,7 +139,15 @@ class MaskSearches:
         if end.best is None:
             return None
         self._say_if_infeasible(end.best.entry, f"step {stage.step}")
+        if initial and not self._clearly_better(end.best.entry, self._journal.entries[asked]):
+            return encoding.bits_of(initial[0])
         return encoding.bits_of(end.best.genome)
+
+    def _clearly_better(self, best: JournalEntry, begun: JournalEntry) -> bool:
+        """Whether the best candidate beats the one that the search began with by the margin; that one is asked first."""
+        if begun.evaluation.status is not Status.OK or begun.fitness is None or best.fitness is None:
+            return True
+        return best.fitness > begun.fitness + self._config.masks.margin * abs(begun.fitness)
 
     def _say_if_infeasible(self, best: JournalEntry, where: str) -> None:
         if best.evaluation.status is Status.INFEASIBLE:
