@@ -73,17 +73,19 @@ class Runs:
         wait_until((directory / "manifest.json").exists, process)
         return process, directory
 
-    def length_s(self):
-        """Seconds from the first file to the last, undisturbed; leaves the run in `whole`."""
+    def measure(self):
+        """Seconds from the first file to the last and journal lines of a run that nothing disturbs; it stays in `whole`."""
         process, directory = self.start("whole")
         started = time.monotonic()
-        process.wait(timeout=PATIENCE_S)
-        assert json.loads((directory / "manifest.json").read_text())["status"] == "done"
-        return time.monotonic() - started
+        wait_until(lambda: json.loads((directory / "manifest.json").read_text())["status"] == "done", process)
+        length_s = time.monotonic() - started
+        assert process.wait(timeout=PATIENCE_S) == 0
+        return length_s, journal_lines(directory)
 
-    def kill(self, name, after_s):
-        """A run killed so long after its beginning; its parent process alone, as the system does that is out of memory."""
+    def kill(self, name, after_s, after_lines=0):
+        """A run killed so long after so many lines; its first process alone, as a system does that is out of memory."""
         process, directory = self.start(name)
+        wait_until(lambda: journal_lines(directory) >= after_lines, process)
         time.sleep(after_s)
         process.kill()
         process.wait()
@@ -146,13 +148,15 @@ def check_resumed(directory, whole, lines_before):
 def test_run_that_is_killed_at_any_moment_resumes_to_the_same_end(kind, tmp_path, build_config, monkeypatch):
     config = build_config(kind)
     runs = Runs(tmp_path, config)
-    length_s, random = runs.length_s(), np.random.default_rng([SEED, list(KINDS).index(kind)])
+    (length_s, last), random = runs.measure(), np.random.default_rng([SEED, list(KINDS).index(kind)])
     for number in range(math.ceil(KILLS / len(KINDS))):
-        directory = runs.kill(f"killed-{number}", random.uniform(0, length_s))
+        # Every other one in the search, which is short beside training and the start of processes.
+        moment = (random.uniform(0, 0.03), random.integers(1, last)) if number % 2 else (random.uniform(0, length_s), 0)
+        directory = runs.kill(f"killed-{number}", *moment)
         lines = journal_lines(directory)
         done = json.loads((directory / "manifest.json").read_text())["status"] == "done"
-        last = (directory / "events.jsonl").read_text().splitlines()[-1:]
-        _logger.warning("%s, kill %d: %d lines in the journal, last event %s", kind, number, lines, last)
+        event = (directory / "events.jsonl").read_text().splitlines()[-1:]
+        _logger.warning("%s, kill %d: %d lines in the journal, last event %s", kind, number, lines, event)
         if not done:
             resume(config, directory, monkeypatch)
             check_resumed(directory, tmp_path / "whole", lines)
@@ -164,7 +168,7 @@ def test_run_that_is_killed_at_any_moment_resumes_to_the_same_end(kind, tmp_path
 def test_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path, build_config, monkeypatch):
     config = build_config("channels")
     runs = Runs(tmp_path, config)
-    length_s, random = runs.length_s(), np.random.default_rng(SEED)
+    (length_s, _), random = runs.measure(), np.random.default_rng(SEED)
     for _ in range(3):
         runs.kill("killed", random.uniform(0, length_s / 3))
     lines = journal_lines(tmp_path / "killed")
