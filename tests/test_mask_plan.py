@@ -90,7 +90,7 @@ def test_plan_comes_back_from_bytes(plan):
     again = MaskPlan.from_bytes(plan.to_bytes())
     assert (again, hash(again), again.to_bytes()) == (plan, hash(plan), plan.to_bytes())
     assert again.masks == plan.masks
-    assert again.sparsity == (1 - plan.kept / plan.size if plan.size else 0)
+    assert again.sparsity == ((plan.size - plan.kept) / plan.size if plan.size else 0)
 
 
 def test_plan_bytes_do_not_depend_on_the_order_of_names():
