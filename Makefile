@@ -49,7 +49,7 @@ test: install ## Run the fast tests (under 3 minutes)
 	$(PYTEST) -n $(WORKERS) $(ARGS)
 
 test-slow: install ## Run the slow tests (under 10 minutes)
-	$(PYTEST) -m slow $(ARGS) || test $$? -eq $(NO_TESTS)
+	$(PYTEST) -m slow -n $(WORKERS) $(ARGS) || test $$? -eq $(NO_TESTS)
 
 test-gpu: install ## Run the tests that need a CUDA device
 	$(PYTEST) -m gpu $(ARGS) || test $$? -eq $(NO_TESTS)

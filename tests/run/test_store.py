@@ -18,6 +18,13 @@ store = RunStore(Path(sys.argv[1]), {"ga": {"pop_size": 4}, "run": {"seed": 0}},
 print("held", flush=True)
 time.sleep(60)
 """
+DIE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from evoprune.run import files
+files.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+files.write_atomically(Path(sys.argv[1]), b"half of a file")
+"""
 
 
 def snapshot(directory):
@@ -119,6 +126,17 @@ def test_store_begins_when_a_process_died_before_its_manifest_was_in_place(tmp_p
     (tmp_path / f".{MANIFEST}.x1y2").write_text("{")
     with RunStore(tmp_path, IDENTITY, "") as store:
         assert store.recall("status") == "running"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "artifact/model.safetensors", "solutions/conv1.safetensors"])
+def test_store_removes_what_a_process_left_that_died_writing(run, name):
+    before = snapshot(run)
+    dead = subprocess.run([sys.executable, "-c", DIE_WRITING, run / name], check=False)
+    assert dead.returncode == -signal.SIGKILL
+    assert len(snapshot(run)) == len(before) + 1
+    with RunStore(run, IDENTITY, ""):
+        pass
+    assert snapshot(run) == before
 
 
 def test_store_withdraws_when_the_settings_stop_a_run_that_has_nothing(tmp_path):

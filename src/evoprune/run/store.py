@@ -12,7 +12,7 @@ from typing import Any, Final
 from filelock import BaseFileLock, FileLock, Timeout
 
 from evoprune.errors import ReplayMismatchError, UsageError
-from evoprune.run.files import write_atomically, write_json
+from evoprune.run.files import remove_parts, write_atomically, write_json
 from evoprune.run.journal import Journal
 from evoprune.run.manifest import differences, new_manifest, read_manifest
 
@@ -25,6 +25,7 @@ COMPARISON: Final = "comparison.json"
 BASELINE: Final = "baseline/model.safetensors"
 ARTIFACT: Final = "artifact"
 LOCK: Final = ".lock"
+_FOLDERS: Final = ("baseline", ARTIFACT, "solutions", "states")
 
 _logger = logging.getLogger("evoprune")
 
@@ -47,6 +48,8 @@ class RunStore:
         self._fresh = not (directory / MANIFEST).exists()
         self._lock = _lock(directory, identity)
         try:
+            for folder in (directory, *(directory / name for name in _FOLDERS)):
+                remove_parts(folder)
             self._manifest = _open_manifest(directory, identity, config_yaml)
             self.journal = Journal(directory / JOURNAL)
             self._log = _log_to(directory / LOG)
