@@ -136,6 +136,14 @@ class WorkerDied(Event):
 
 
 @dataclass(frozen=True)
+class CandidateTimedOut(Event):
+    """A candidate was at work for longer than it may, `limit_s` seconds; it is given up."""
+
+    genome: str
+    limit_s: float
+
+
+@dataclass(frozen=True)
 class Decision(Event):
     """The run chose something that depends on the machine or the clock; `detail` says what."""
 

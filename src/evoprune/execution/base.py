@@ -72,6 +72,9 @@ class Executor(Protocol):
     The factory that an executor is given is called once per worker, there, and has to be picklable for executors that use other
     processes. A candidate that kills its worker is tried once more and then comes back FAILED; it costs no other candidate
     anything. Errors of the job function itself (a `UsageError`, a `RunError`) are raised by `wait`.
+
+    An executor that takes a `time_limit` in seconds ends a candidate that is at work for longer, sends a `CandidateTimedOut`, and
+    gives it back as `deaths.out_of_time` says, without a retry. Setting the job function up doesn't count.
     """
 
     @property

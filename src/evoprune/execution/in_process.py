@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from evoprune.events import Listener
+from evoprune.events import CandidateTimedOut, Listener
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
+from evoprune.execution.deaths import out_of_time
 from evoprune.execution.threads import torch_threads
+from evoprune.execution.time_limit import TimeOver, interrupted_after
 
 
 class InProcessExecutor:
@@ -16,15 +18,18 @@ class InProcessExecutor:
         factory: Builds the job function, at the first job.
         workers: Taken for the sake of the common signature; there is one.
         threads: torch threads while a candidate is evaluated.
-        notify: Taken for the sake of the common signature; no worker can die alone.
+        notify: Told when a candidate takes too long; no worker can die alone.
+        time_limit: Seconds a candidate may take; None: any number. Needs the main thread, and can't interrupt what never comes
+            back from outside Python: worker processes can be ended even then.
     """
 
     slots = 1
 
-    def __init__(self, factory: JobFactory, *, workers: int, threads: int, notify: Listener) -> None:
-        del workers, notify
-        self._factory = factory
-        self._threads = threads
+    def __init__(
+        self, factory: JobFactory, *, workers: int, threads: int, notify: Listener, time_limit: float | None = None
+    ) -> None:
+        del workers
+        self._factory, self._threads, self._notify, self._time_limit = factory, threads, notify, time_limit
         self._function: JobFunction | None = None
         self._queue: deque[Job] = deque()
 
@@ -39,9 +44,19 @@ class InProcessExecutor:
         with torch_threads(self._threads):
             if self._function is None:
                 self._function = self._factory()
-            return self._function(self._queue.popleft())
+            return self._evaluate(self._function, self._queue.popleft())
 
     def close(self) -> None:
         """Forget what is queued."""
         self._queue.clear()
         self._function = None
+
+    def _evaluate(self, function: JobFunction, job: Job) -> Outcome:
+        try:
+            with interrupted_after(self._time_limit):
+                return function(job)
+        except TimeOver:
+            assert self._time_limit is not None
+            self._function = None  # whatever it was in the middle of changing goes with it
+        self._notify(CandidateTimedOut(job.genome.digest, self._time_limit))
+        return out_of_time(job, self._time_limit)

@@ -7,6 +7,7 @@ fails.
 from __future__ import annotations
 
 import pickle
+import signal
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
@@ -16,12 +17,13 @@ from typing import Any, Final
 from pebble import ProcessExpired, ProcessPool
 
 from evoprune.errors import UsageError, WorkerLostError
-from evoprune.events import Listener, WorkerDied
+from evoprune.events import CandidateTimedOut, Listener, WorkerDied
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
-from evoprune.execution.deaths import RETRIES, quarantined
+from evoprune.execution.deaths import RETRIES, out_of_time, quarantined
 from evoprune.execution.environment import patched_environment
 from evoprune.execution.parcel import Parcel, fetch
 from evoprune.execution.threads import thread_environment, torch_threads
+from evoprune.execution.time_limit import ended_after
 
 
 class ProcessPoolExecutor:
@@ -31,21 +33,25 @@ class ProcessPoolExecutor:
         factory: Builds the job function in each worker, at its first job; travels by pickling over a local socket.
         workers: Number of processes, at least 1.
         threads: torch threads in each.
-        notify: Told when a worker dies.
+        notify: Told when a worker dies or a candidate takes too long.
+        time_limit: Seconds a candidate may take; None: any number.
 
     Raises:
         UsageError: The factory can't be pickled.
     """
 
-    def __init__(self, factory: JobFactory, *, workers: int, threads: int, notify: Listener) -> None:
+    def __init__(
+        self, factory: JobFactory, *, workers: int, threads: int, notify: Listener, time_limit: float | None = None
+    ) -> None:
         self.slots: Final = workers
+        self._time_limit = time_limit
         self._notify = notify
         self._attempts: dict[Future[Outcome], tuple[Job, int]] = {}
         self._parcel = Parcel(_pickled(factory))
         self._pool = ProcessPool(
             max_workers=workers,
             initializer=_prepare_worker,
-            initargs=(self._parcel.address, threads),
+            initargs=(self._parcel.address, threads, time_limit),
             context=_SpawnWithEnvironment(thread_environment(threads)),
         )
 
@@ -81,6 +87,9 @@ class ProcessPoolExecutor:
         try:
             outcome = future.result()
         except ProcessExpired as error:
+            if self._time_limit is not None and error.exitcode == -signal.SIGALRM:
+                self._notify(CandidateTimedOut(job.genome.digest, self._time_limit))
+                return out_of_time(job, self._time_limit, deaths)
             retried = deaths < RETRIES
             reason = f"worker {error.pid} died with exit code {error.exitcode}"
             self._notify(WorkerDied(job.genome.digest, reason, retried))
@@ -99,15 +108,16 @@ class _Worker:
 
     address: Any
     threads: int
+    time_limit: float | None
     function: JobFunction | None = None
 
 
 _worker: _Worker | None = None
 
 
-def _prepare_worker(address: Any, threads: int) -> None:
+def _prepare_worker(address: Any, threads: int, time_limit: float | None) -> None:
     global _worker  # noqa: PLW0603 - a worker process has no other place to keep its state between jobs
-    _worker = _Worker(address, threads)
+    _worker = _Worker(address, threads, time_limit)
 
 
 def _work(job: Job) -> Outcome:
@@ -116,7 +126,8 @@ def _work(job: Job) -> Outcome:
         if _worker.function is None:
             factory: JobFactory = pickle.loads(fetch(_worker.address))
             _worker.function = factory()
-        return _worker.function(job)
+        with ended_after(_worker.time_limit):
+            return _worker.function(job)
 
 
 def _workers_lost(error: BaseException) -> WorkerLostError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
 from evoprune.run.config_problems import explain
-from evoprune.run.config_section import NonNegative, Positive, PositiveInt, Section, Share, absolute
+from evoprune.run.config_section import Duration, NonNegative, Positive, PositiveInt, Section, Share, absolute
 from evoprune.run.execution_config import WHERE, ExecutionConfig
 from evoprune.run.mask_config import MasksConfig
 from evoprune.run.presets import preset_of
@@ -21,7 +20,6 @@ from evoprune.run.settings import merge
 
 _WHERE = {"run": ("out",), "execution": WHERE, "data": ("dir",)}
 """Settings that say where a run is done, not what."""
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 class TrainingConfig(Section):
@@ -176,7 +174,7 @@ class RunConfig(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="the one seed everything random grows from")
     out: Path | None = Field(None, description="run directory; runs/<recipe> when null")
-    time_budget: float | None = Field(
+    time_budget: Duration | None = Field(
         None, description="seconds, or 90s, 30m, 1h30m, resumes included: the search ends in time for retraining"
     )
     max_candidates: PositiveInt | None = Field(
@@ -194,24 +192,6 @@ class RunConfig(Section):
     @classmethod
     def _parseable(cls, target: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if target is None else parseable(target)
-
-    @field_validator("time_budget", mode="before")
-    @classmethod
-    def _duration(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = _DURATION.fullmatch(value.strip())
-        if match is None or not any(match.groups()):
-            raise ValueError("must be seconds or a duration such as 90s, 30m or 1h30m")
-        hours, minutes, seconds = (float(part or 0) for part in match.groups())
-        return 3600 * hours + 60 * minutes + seconds
-
-    @field_validator("time_budget")
-    @classmethod
-    def _positive(cls, value: float | None) -> float | None:
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError("must be positive")
-        return value
 
 
 class Config(Section):

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from evoprune.events import (
     BatchHalved,
+    CandidateTimedOut,
     DataProgress,
     Decision,
     EpochEnded,
@@ -48,7 +49,7 @@ class EventLog:
         append_line(self._file, json.dumps(line, default=str), sync=False)
         text = describe(event)
         if text is not None:
-            level = logging.WARNING if isinstance(event, (BatchHalved, WorkerDied)) else logging.INFO
+            level = logging.WARNING if isinstance(event, (BatchHalved, CandidateTimedOut, WorkerDied)) else logging.INFO
             _logger.log(level, "%s", text)
 
     def __enter__(self) -> EventLog:
@@ -79,6 +80,8 @@ def describe(event: Event) -> str | None:  # noqa: PLR0911 - one line per kind o
             return f"{event.stage}: out of memory, going on with {event.micro_batch} samples per pass"
         case WorkerDied():
             return f"{event.reason}; its candidate {'is tried again' if event.retried else 'is given up'}"
+        case CandidateTimedOut():
+            return f"a candidate took longer than {event.limit_s:g} s and is given up"
         case Decision():
             return f"{event.what}: {event.detail}"
         case RunEnded():

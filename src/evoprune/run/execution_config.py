@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
-from evoprune.run.config_section import PositiveInt, Section
+from evoprune.run.config_section import Duration, PositiveInt, Section
 
 WHERE: Final = ("executor", "workers", "address", "gpus_per_candidate", "working_dir")
 """Those that can't change a result."""
@@ -17,7 +17,7 @@ _ADDRESS: Final = re.compile(r"auto|(?:ray://)?(?:[\w.-]+|\[[0-9a-fA-F:]+\]):[0-
 
 
 class ExecutionConfig(Section):
-    """Where candidates are evaluated. Only the numbers of threads and the device can change a result."""
+    """Where candidates are evaluated. Only the device, the numbers of threads and the time limit can change a result."""
 
     executor: str = Field(
         "auto",
@@ -37,6 +37,9 @@ class ExecutionConfig(Section):
         None, description="folder of your own modules, sent to a cluster; null: the current one where a run needs it"
     )
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto: cuda where there is one")
+    candidate_time_limit: Duration | None = Field(
+        None, description="seconds, or 90s, 30m, 1h30m, after which a candidate is given up as failed; null: no limit"
+    )
     candidate_threads: PositiveInt = Field(1, description="torch threads per candidate")
     training_threads: PositiveInt = Field(2, description="torch threads of baseline training and retraining")
     channels_last: bool = Field(True, description="keep convolution weights in channels-last layout")

@@ -13,6 +13,7 @@ from evoprune.events import Listener
 from evoprune.execution.base import Executor, JobFactory
 from evoprune.plugins import resolve
 from evoprune.run.config import Config
+from evoprune.run.presets import is_mask_run
 
 ELASTIC: Final = 1000
 """Workers asked of a cluster whose size is its own affair; more have to be asked for by number."""
@@ -22,7 +23,7 @@ def check_executor(config: Config) -> None:
     """Resolve the executor and see that it takes what is set for it.
 
     Raises:
-        UsageError: It is unknown, not installed, or takes no address.
+        UsageError: It is unknown, not installed, or takes no address or no time limit.
     """
     execution = config.execution
     name = _name(config, workers=1)
@@ -30,6 +31,18 @@ def check_executor(config: Config) -> None:
     if execution.address is not None and "address" not in takes:
         raise ConfigError(
             f"execution.address is {execution.address}, and executor {name} takes none", "use ray, or leave it out"
+        )
+    if execution.candidate_time_limit is None:
+        return
+    if "time_limit" not in takes:
+        raise ConfigError(
+            f"execution.candidate_time_limit is {execution.candidate_time_limit:g} s, and executor {name} takes none",
+            "use in-process or process-pool, or leave it out",
+        )
+    if is_mask_run(config) and config.masks.mode == "independent":
+        raise ConfigError(
+            "execution.candidate_time_limit is for single candidates, and masks.mode independent evaluates whole searches",
+            "leave it out; run.stall_generations ends a search that gets no further",
         )
 
 
@@ -53,6 +66,7 @@ def build_executor(config: Config, factory: JobFactory, workers: int, notify: Li
         "address": config.execution.address,
         "gpus": _gpus_per_candidate(config),
         "working_dir": _working_dir(config),
+        "time_limit": config.execution.candidate_time_limit,
     }
     executor: Executor = kind(
         factory,

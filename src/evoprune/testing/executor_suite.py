@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,12 +25,13 @@ import pytest
 import torch
 
 from evoprune.errors import RunError, UsageError
-from evoprune.events import Event, Listener, WorkerDied, ignore
+from evoprune.events import CandidateTimedOut, Event, Listener, WorkerDied, ignore
 from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outcome
 from evoprune.genome import BitGenome
 from evoprune.results import Cost, Evaluation, Status
 
 PATIENCE_S: Final = 60.0
+LIMIT_S: Final = 0.5
 KILLER: Final = 1
 """Index of the job that misbehaves, where one does."""
 
@@ -36,7 +39,9 @@ KILLER: Final = 1
 class ExecutorFactory(Protocol):
     """The signature that names under `execution.executor` stand for."""
 
-    def __call__(self, factory: JobFactory, *, workers: int, threads: int, notify: Listener) -> Executor:
+    def __call__(
+        self, factory: JobFactory, *, workers: int, threads: int, notify: Listener, time_limit: float | None = None
+    ) -> Executor:
         """An executor that has not been given a job yet."""
 
 
@@ -60,8 +65,11 @@ class Jobs:
     work: Callable[[Path, Job], Outcome]
     folder: Path
 
+    setup_s: float = 0.0
+
     def __call__(self) -> JobFunction:
         """The job function."""
+        time.sleep(self.setup_s)
         return partial(self.work, self.folder)
 
 
@@ -106,16 +114,34 @@ def never_end(folder: Path, job: Job) -> Outcome:
     return describe_worker(folder, job)
 
 
+def take_long_once(folder: Path, job: Job) -> Outcome:
+    """One job of several takes longer than anyone waits; the others, together, longer than the limit."""
+    if job.index == KILLER:
+        time.sleep(10 * PATIENCE_S)
+    time.sleep(0.6 * LIMIT_S)
+    return describe_worker(folder, job)
+
+
+def hang_outside_python(folder: Path, job: Job) -> Outcome:
+    """One job of several never comes back to Python, where signals are handled."""
+    if job.index == KILLER:
+        deque(repeat(None), maxlen=0)
+    return describe_worker(folder, job)
+
+
 @dataclass
 class Deaths:
-    """A listener that remembers which workers died."""
+    """A listener that remembers which workers died, and which candidates took too long."""
 
     seen: list[WorkerDied] = field(default_factory=list)
+    too_long: list[CandidateTimedOut] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
-        """Keep the event if it is a death."""
+        """Keep the event if it is one of these."""
         if isinstance(event, WorkerDied):
             self.seen.append(event)
+        elif isinstance(event, CandidateTimedOut):
+            self.too_long.append(event)
 
 
 class ExecutorSuite:
@@ -133,7 +159,8 @@ class ExecutorSuite:
 
         def open_one(work: Callable[[Path, Job], Outcome], **options: Any) -> Executor:
             settings = {"workers": 1, "threads": 1, "notify": ignore, **options}
-            executors.append(make_executor(Jobs(work, tmp_path), **settings))
+            jobs = Jobs(work, tmp_path, settings.pop("setup_s", 0.0))
+            executors.append(make_executor(jobs, **settings))
             return executors[-1]
 
         yield open_one
@@ -168,6 +195,19 @@ class ExecutorSuite:
         received = outcomes(opened(describe_worker, threads=before + 2), 2)
         assert {one.evaluation.objectives["threads"] for one in received.values()} == {before + 2}
         assert torch.get_num_threads() == before
+
+    def test_candidate_is_given_up_when_it_is_at_work_for_longer_than_the_limit(
+        self, opened: Callable[..., Executor]
+    ) -> None:
+        """It fails at once, as it would again, and is told of; the others have the whole limit each."""
+        listener = Deaths()
+        received = outcomes(opened(take_long_once, time_limit=LIMIT_S, notify=listener), 4)
+        _check_given_up(received, listener)
+
+    def test_setting_up_takes_as_long_as_it_takes_when_there_is_a_limit(self, opened: Callable[..., Executor]) -> None:
+        """Only work on the candidate counts."""
+        received = outcomes(opened(describe_worker, time_limit=LIMIT_S, setup_s=2 * LIMIT_S), 2)
+        assert {one.evaluation.status for one in received.values()} == {Status.OK}
 
     def test_wait_raises_when_nothing_was_submitted(self, opened: Callable[..., Executor]) -> None:
         """Waiting for nothing is an error, not a hang."""
@@ -207,6 +247,12 @@ class ProcessExecutorSuite(ExecutorSuite):
         assert {index: one.cost.retries for index, one in received.items()} == {0: 0, KILLER: 1, 2: 0}
         assert [death.retried for death in deaths.seen] == [True]
 
+    def test_candidate_is_given_up_when_it_never_comes_back_to_python(self, opened: Callable[..., Executor]) -> None:
+        """No code of the worker has to help."""
+        listener = Deaths()
+        received = outcomes(opened(hang_outside_python, time_limit=LIMIT_S, notify=listener), 4)
+        _check_given_up(received, listener)
+
     def test_new_process_knows_its_threads_before_torch_is_imported(self, opened: Callable[..., Executor]) -> None:
         """The environment is set for the workers alone."""
         before = os.environ.get("OMP_NUM_THREADS")
@@ -226,6 +272,16 @@ class ProcessExecutorSuite(ExecutorSuite):
             started = time.monotonic()
         assert time.monotonic() - started < PATIENCE_S
         assert [pid for pid in running if _is_alive(pid)] == []
+
+
+def _check_given_up(received: dict[int, Outcome], listener: Deaths) -> None:
+    """The candidate that misbehaves ran out of time, once, and none of the others noticed."""
+    given_up = received.pop(KILLER).evaluation
+    assert (given_up.status, given_up.objectives) == (Status.FAILED, {})
+    assert given_up.reason == f"took longer than {LIMIT_S:g} s"
+    assert {one.evaluation.status for one in received.values()} == {Status.OK}
+    assert listener.too_long == [CandidateTimedOut(job(KILLER).genome.digest, LIMIT_S)]
+    assert listener.seen == []
 
 
 def _wait_for_processes(folder: Path, count: int) -> list[int]:
