@@ -28,7 +28,7 @@ from evoprune.testing.executor_suite import (
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402 - there is nothing to import without the extra
 
-from evoprune.execution import ray_cluster, ray_executor  # noqa: E402
+from evoprune.execution import ray_executor, ray_worker  # noqa: E402
 from evoprune.execution.ray_executor import RayExecutor  # noqa: E402
 
 pytestmark = pytest.mark.ray
@@ -141,7 +141,7 @@ def test_files_travel_with_jobs_when_the_cluster_is_not_ours(joined, node, tmp_p
 def test_parcel_is_refused_when_it_is_not_what_was_sent(joined, node, tmp_path):
     joined(Jobs(describe_worker, tmp_path))
     with pytest.raises(WorkerLostError, match="arrived damaged"):
-        ray_cluster.Parcel("0" * 64, ray.put(np.zeros(3, dtype=np.uint8))).open()
+        ray_worker.Parcel("0" * 64, ray.put(np.zeros(3, dtype=np.uint8))).open()
 
 
 def test_slots_grow_when_a_node_joins(joined, node, cluster, tmp_path):

@@ -14,7 +14,8 @@ from evoprune.events import Decision, Listener, WorkerDied
 from evoprune.execution.base import Job, JobFactory, Outcome
 from evoprune.execution.deaths import RETRIES, quarantined
 from evoprune.execution.portable import files_of, made_portable
-from evoprune.execution.ray_cluster import Member, Parcel, RayCluster, WorkerGone, pickled, versions
+from evoprune.execution.ray_cluster import Member, RayCluster, WorkerGone
+from evoprune.execution.ray_worker import Parcel, pickled, versions
 
 NODE_RETRIES: Final = 3
 """How often a candidate whose node was lost is tried again: nodes go for reasons of their own more often than workers do."""
@@ -35,8 +36,8 @@ class RayExecutor:
         workers: Most workers at a time, at least 1.
         threads: torch threads in each, and the CPUs it asks for.
         notify: Told when a worker dies or none can be had.
-        address: Of a cluster, `host:port`, `ray://host:port` or `auto`; None starts an instance that only this machine can
-            reach. A connection that the process has already is used as it is.
+        address: Of a cluster, `host:port`, `ray://host:port` or `auto`; None starts an instance that only this run can
+            use. A connection that the process has already is used as it is.
         gpus: What each worker asks for: a fraction of a GPU, or whole ones.
         working_dir: Folder of the user's own modules, sent to the cluster.
 
@@ -59,7 +60,7 @@ class RayExecutor:
         far = RayCluster.is_far(address)
         content = pickled(made_portable(factory) if far else factory)
         self._cluster = RayCluster(address, workers, threads, gpus, working_dir, len(content))
-        self._parcel = self._cluster.put(content)
+        self._parcel = Parcel.of(content)
         self._files: dict[Path, Parcel] = {}
         self._queue: deque[_Attempt] = deque()
         self._starting: dict[Any, Any] = {}
@@ -146,7 +147,7 @@ class RayExecutor:
 
     def _shared(self, path: Path) -> Parcel:
         if path not in self._files:
-            self._files[path] = self._cluster.put(path.read_bytes())
+            self._files[path] = Parcel.of(path.read_bytes())
         return self._files[path]
 
     def _welcome(self, reference: Any) -> None:

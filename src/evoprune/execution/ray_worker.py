@@ -1,0 +1,101 @@
+"""What runs in the workers of a Ray cluster, and the bytes that reach them.
+
+Workers are actors rather than tasks: each builds its job function once, and a process that has used one GPU is never handed
+another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+from ray import cloudpickle
+
+import evoprune
+from evoprune.errors import UsageError, WorkerLostError
+from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
+from evoprune.execution.threads import torch_threads
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Bytes in Ray's object store, which brings them to a node once, whoever asks there; `digest` is their SHA-256."""
+
+    digest: str
+    reference: Any
+
+    @classmethod
+    def of(cls, content: bytes) -> Parcel:
+        """A parcel that is kept in the store for as long as it lives here."""
+        return cls(hashlib.sha256(content).hexdigest(), ray.put(np.frombuffer(content, dtype=np.uint8)))
+
+    def open(self) -> NDArray[np.uint8]:
+        """The content: [n] uint8, the node's one copy, read-only; a WorkerLostError if it arrived damaged."""
+        content: NDArray[np.uint8] = ray.get(self.reference)
+        if hashlib.sha256(content.data).hexdigest() != self.digest:
+            raise WorkerLostError("what was sent to a worker arrived damaged", "resume the run")
+        return content
+
+
+class Worker:
+    """The actor's class: builds the job function at its first job, and keeps the files of the last one.
+
+    Args:
+        threads: torch threads while it works.
+        parcel: The pickled factory of the job function.
+    """
+
+    def __init__(self, threads: int, parcel: Parcel) -> None:
+        self._threads, self._parcel = threads, parcel
+        self._function: JobFunction | None = None
+        self._files: dict[str, bytes] = {}
+
+    def hello(self) -> Mapping[str, Any]:
+        """Where it is, and the versions there."""
+        node = ray.get_runtime_context().get_node_id()
+        return {"node": node, "host": socket.gethostname(), "pid": os.getpid(), "versions": versions()}
+
+    def work(self, job: Job, files: Mapping[str, Parcel]) -> Outcome:
+        """The outcome of a job that reads `files`."""
+        with torch_threads(self._threads):
+            if self._function is None:
+                factory: JobFactory = pickle.loads(self._parcel.open().data)
+                self._function = factory()
+            known = self._files
+            self._files = {one.digest: known.get(one.digest) or one.open().tobytes() for one in files.values()}
+            at_hand = {name: self._files[one.digest] for name, one in files.items()}
+            return replace(self._function(replace(job, files=at_hand)), job=job)
+
+
+RemoteWorker: Any = ray.remote(Worker)
+"""Makes workers where Ray has room for them."""
+
+
+def versions() -> str:
+    """What decides scores and has to be the same on all nodes; Ray compares Python and itself."""
+    return f"evoprune {evoprune.__version__}, torch {torch.__version__.partition('+')[0]}"
+
+
+def pickled(factory: JobFactory) -> bytes:
+    """`factory` by Ray's own serialiser, which takes functions and classes of a script along.
+
+    Raises:
+        UsageError: Something in it can't travel.
+    """
+    try:
+        content: bytes = cloudpickle.dumps(factory)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"the model or task can't be sent to worker processes: {error}",
+            "open files, locks and generators can't travel: make them where they are used, or use one worker",
+        ) from error
+    return content
