@@ -89,7 +89,7 @@ class RayCluster:
         """Whether workers may be on other machines, which don't see the disks of this one."""
         return address is not None or ray.is_initialized()
 
-    def hire(self, parcel: Parcel) -> tuple[Any, Any]:
+    def hire(self, parcel: Parcel, time_limit: float | None) -> tuple[Any, Any]:
         """Ask for a worker that builds its job function from `parcel`: its handle, and what its hello will come by."""
         actor = RemoteWorker.options(
             num_cpus=self._threads,
@@ -97,11 +97,15 @@ class RayCluster:
             max_restarts=0,
             max_task_retries=0,
             runtime_env={"env_vars": dict(thread_environment(self._threads))},
-        ).remote(self._threads, parcel)
+        ).remote(self._threads, parcel, time_limit)
         return actor, actor.hello.remote()
 
+    def prepare(self, member: Member, files: Mapping[str, Parcel]) -> Any:
+        """Have a worker build its job function and fetch `files`: what comes when it begins the job that is given next."""
+        return member.actor.get_ready.remote(files)
+
     def give(self, member: Member, job: Job, files: Mapping[str, Parcel]) -> Any:
-        """Start a job: what its outcome will come by."""
+        """Start a job: what its outcome will come by, None instead of it when that takes too long."""
         return member.actor.work.remote(job, files)
 
     def first_of(self, references: Sequence[Any], timeout_s: float) -> list[Any]:

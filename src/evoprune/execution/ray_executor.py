@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from evoprune.errors import UsageError, WorkerLostError
-from evoprune.events import Decision, Listener, WorkerDied
+from evoprune.events import CandidateTimedOut, Decision, Listener, WorkerDied
 from evoprune.execution.base import Job, JobFactory, Outcome
-from evoprune.execution.deaths import RETRIES, quarantined
+from evoprune.execution.deadlines import Deadlines
+from evoprune.execution.deaths import RETRIES, out_of_time, quarantined
 from evoprune.execution.portable import files_of, made_portable
 from evoprune.execution.ray_cluster import Member, RayCluster, WorkerGone
 from evoprune.execution.ray_worker import Parcel, pickled, versions
@@ -26,6 +27,8 @@ _PATIENCE_S: Final = 30.0
 _GOODBYE_S: Final = 10.0
 _LOST_NODE_S: Final = 120.0
 _BREATH_S: Final = 1.0
+_GRACE_S: Final = 5.0
+"""How long a worker may need to say that its candidate took too long. One that is caught outside Python never does."""
 
 
 class RayExecutor:
@@ -35,7 +38,8 @@ class RayExecutor:
         factory: Builds the job function in each worker, at its first job; goes to each node once, through the object store.
         workers: Most workers at a time, at least 1.
         threads: torch threads in each, and the CPUs it asks for.
-        notify: Told when a worker dies or none can be had.
+        notify: Told when a worker dies or none can be had, and when a candidate takes too long.
+        time_limit: Seconds a candidate may take; None: any number.
         address: Of a cluster, `host:port`, `ray://host:port` or `auto`; None starts an instance that only this run can
             use. A connection that the process has already is used as it is.
         gpus: What each worker asks for: a fraction of a GPU, or whole ones.
@@ -52,11 +56,12 @@ class RayExecutor:
         workers: int,
         threads: int,
         notify: Listener,
+        time_limit: float | None = None,
         address: str | None = None,
         gpus: float = 0.0,
         working_dir: Path | None = None,
     ) -> None:
-        self._factory, self._workers, self._notify = factory, workers, notify
+        self._factory, self._workers, self._notify, self._time_limit = factory, workers, notify, time_limit
         far = RayCluster.is_far(address)
         content = pickled(made_portable(factory) if far else factory)
         self._cluster = RayCluster(address, workers, threads, gpus, working_dir, len(content))
@@ -66,6 +71,8 @@ class RayExecutor:
         self._starting: dict[Any, Any] = {}
         self._idle: list[Member] = []
         self._busy: dict[Any, tuple[Member, _Attempt]] = {}
+        self._preparing: dict[Any, Any] = {}
+        self._deadlines = Deadlines(None if time_limit is None else time_limit + _GRACE_S)
         self._failed_starts, self._failing_since = 0, 0.0
         self._closed = self._said_waiting = False
         if not self._cluster.far:
@@ -87,11 +94,17 @@ class RayExecutor:
         """The next job that some worker has finished."""
         while self._queue or self._busy:
             self._advance()
-            done = self._cluster.first_of([*self._busy, *self._starting], _PATIENCE_S)
+            done = self._cluster.first_of(
+                [*self._busy, *self._preparing, *self._starting], self._deadlines.soonest(_PATIENCE_S)
+            )
             if not done:
+                if overdue := self._deadlines.overdue():
+                    return self._give_up(overdue[0])
                 self._say_when_waiting()
             elif done[0] in self._starting:
                 self._welcome(done[0])
+            elif done[0] in self._preparing:
+                self._deadlines.begin(self._preparing.pop(done[0]))
             elif (outcome := self._collect(done[0])) is not None:
                 return outcome
         raise LookupError("no job is left to wait for")
@@ -103,7 +116,7 @@ class RayExecutor:
         self._closed = True
         members = [*self._idle, *(member for member, _ in self._busy.values())]
         self._cluster.close([*(member.actor for member in members), *self._starting.values()])
-        for held in (self._queue, self._busy, self._starting, self._idle, self._files):
+        for held in (self._queue, self._busy, self._preparing, self._starting, self._idle, self._files):
             held.clear()
         if not self._cluster.far:
             _wait_for_end([member.pid for member in members])
@@ -121,7 +134,7 @@ class RayExecutor:
 
     def _hire(self, count: int) -> None:
         for _ in range(count):
-            actor, reference = self._cluster.hire(self._parcel)
+            actor, reference = self._cluster.hire(self._parcel, self._time_limit)
             self._starting[reference] = actor
 
     def _advance(self) -> None:
@@ -137,7 +150,11 @@ class RayExecutor:
 
     def _assign(self, member: Member, attempt: _Attempt) -> None:
         files = {name: self._shared(path) for name, path in self._files_of(attempt.job).items()}
-        self._busy[self._cluster.give(member, attempt.job, files)] = (member, attempt)
+        ready = None if self._time_limit is None else self._cluster.prepare(member, files)
+        reference = self._cluster.give(member, attempt.job, files)
+        self._busy[reference] = (member, attempt)
+        if ready is not None:
+            self._preparing[ready] = reference
 
     def _files_of(self, job: Job) -> Mapping[str, Path]:
         paths = files_of(self._factory, job) if self._cluster.far else {}
@@ -181,16 +198,32 @@ class RayExecutor:
             time.sleep(_BREATH_S)
 
     def _collect(self, reference: Any) -> Outcome | None:
-        member, attempt = self._busy.pop(reference)
+        member, attempt = self._take_back(reference)
         try:
-            outcome: Outcome = self._cluster.result(reference)
+            outcome: Outcome | None = self._cluster.result(reference)
         except WorkerGone as error:
             return self._bury(member, attempt, error)
         except BaseException:
             self._idle.append(member)  # what the job function raises is no fault of its worker
             raise
+        if outcome is None:
+            return self._out_of_time(member, attempt)
         self._idle.append(member)
         return replace(outcome, job=attempt.job, cost=replace(outcome.cost, retries=attempt.deaths + attempt.losses))
+
+    def _take_back(self, reference: Any) -> tuple[Member, _Attempt]:
+        self._preparing = {ready: given for ready, given in self._preparing.items() if given != reference}
+        self._deadlines.drop(reference)
+        return self._busy.pop(reference)
+
+    def _give_up(self, reference: Any) -> Outcome:
+        return self._out_of_time(*self._take_back(reference))
+
+    def _out_of_time(self, member: Member, attempt: _Attempt) -> Outcome:
+        assert self._time_limit is not None
+        self._cluster.end(member.actor)  # it may still be at work, or have been in the middle of changing something
+        self._notify(CandidateTimedOut(attempt.job.genome.digest, self._time_limit))
+        return out_of_time(attempt.job, self._time_limit, attempt.deaths + attempt.losses)
 
     def _bury(self, member: Member, attempt: _Attempt, error: WorkerGone) -> Outcome | None:
         self._cluster.end(member.actor)

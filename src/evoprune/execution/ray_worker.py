@@ -24,6 +24,7 @@ import evoprune
 from evoprune.errors import UsageError, WorkerLostError
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
 from evoprune.execution.threads import torch_threads
+from evoprune.execution.time_limit import TimeOver, interrupted_after
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,11 @@ class Worker:
     Args:
         threads: torch threads while it works.
         parcel: The pickled factory of the job function.
+        time_limit: Seconds a candidate may take; None: any number.
     """
 
-    def __init__(self, threads: int, parcel: Parcel) -> None:
-        self._threads, self._parcel = threads, parcel
+    def __init__(self, threads: int, parcel: Parcel, time_limit: float | None) -> None:
+        self._threads, self._parcel, self._time_limit = threads, parcel, time_limit
         self._function: JobFunction | None = None
         self._files: dict[str, bytes] = {}
 
@@ -64,16 +66,25 @@ class Worker:
         node = ray.get_runtime_context().get_node_id()
         return {"node": node, "host": socket.gethostname(), "pid": os.getpid(), "versions": versions()}
 
-    def work(self, job: Job, files: Mapping[str, Parcel]) -> Outcome:
-        """The outcome of a job that reads `files`."""
+    def get_ready(self, files: Mapping[str, Parcel]) -> None:
+        """Have the job function and the contents of `files` at hand."""
         with torch_threads(self._threads):
             if self._function is None:
                 factory: JobFactory = pickle.loads(self._parcel.open().data)
                 self._function = factory()
-            known = self._files
-            self._files = {one.digest: known.get(one.digest) or one.open().tobytes() for one in files.values()}
-            at_hand = {name: self._files[one.digest] for name, one in files.items()}
-            return replace(self._function(replace(job, files=at_hand)), job=job)
+        known = self._files
+        self._files = {one.digest: known.get(one.digest) or one.open().tobytes() for one in files.values()}
+
+    def work(self, job: Job, files: Mapping[str, Parcel]) -> Outcome | None:
+        """The outcome of a job that reads `files`; None when it takes too long, and then this worker is of no more use."""
+        self.get_ready(files)
+        assert self._function is not None
+        at_hand = {name: self._files[one.digest] for name, one in files.items()}
+        try:
+            with torch_threads(self._threads), interrupted_after(self._time_limit):
+                return replace(self._function(replace(job, files=at_hand)), job=job)
+        except TimeOver:
+            return None
 
 
 RemoteWorker: Any = ray.remote(Worker)
