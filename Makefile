@@ -58,7 +58,7 @@ test-ray: install ## Run the tests that start a Ray cluster on this machine; ins
 	$(BIN)/python -m pip install --disable-pip-version-check -qq $(PIP_ARGS) -c constraints.txt -e '.[ray]'
 	$(PYTEST) -m ray $(ARGS)
 
-soak: install ## Kill runs at 50 random moments (KILLS=n, SEED=n), and see that all resume to the same end (minutes)
+soak: install ## Kill runs at 50 random moments (KILLS=n, SEED=n) and at every write, and see that all resume to the same end (minutes)
 	EVOPRUNE_SOAK_KILLS=$(KILLS) EVOPRUNE_SOAK_SEED=$(SEED) \
 	  $(PYTEST) tests/run/test_soak.py -m slow -o log_cli=true -o log_cli_level=WARNING $(ARGS)
 

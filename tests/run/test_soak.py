@@ -1,4 +1,4 @@
-"""kill -9 at random moments: every resumed run ends as if nothing had been. `make soak` runs many, the slow tests a few."""
+"""kill -9 at random moments and at every write: each resumed run ends as if nothing had been. `make soak` does it all."""
 
 import json
 import logging
@@ -15,8 +15,9 @@ import pytest
 from evoprune.run.problem import RecipeSource
 from evoprune.run.runner import execute
 from tests.run.conftest import TINY
-from tests.run.mask_directories import comparison, events
+from tests.run.resumed import check_resumed, done, journal_lines
 
+FULL = "EVOPRUNE_SOAK_KILLS" in os.environ
 KILLS = int(os.environ.get("EVOPRUNE_SOAK_KILLS", "6"))
 """Over all kinds of runs."""
 SEED = int(os.environ.get("EVOPRUNE_SOAK_SEED", "0"))
@@ -39,18 +40,6 @@ KINDS = {
     "masks": (MASKS, 1),
 }  # fmt: skip
 _logger = logging.getLogger(__name__)
-
-
-def outcome(directory):
-    """Every file that the seed alone decides, by name."""
-    paths = [directory / name for name in ("evaluations.jsonl", "steps.json")]
-    paths += [one for name in ("artifact", "solutions", "baseline") for one in sorted((directory / name).glob("*"))]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in paths if path.exists()}
-
-
-def journal_lines(directory):
-    path = directory / "evaluations.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 class Runs:
@@ -127,21 +116,6 @@ def resume(config, directory, monkeypatch):
     execute(config, RecipeSource(TINY, None, None, config.run.seed), directory)
 
 
-def evaluated_since_the_last_start(directory):
-    lines = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
-    start = max(number for number, line in enumerate(lines) if line["event"] == "RunStarted")
-    return [line["index"] for line in lines[start:] if line["event"] == "CandidateEvaluated" and not line["replayed"]]
-
-
-def check_resumed(directory, whole, lines_before):
-    assert outcome(directory) == outcome(whole)
-    assert comparison(directory) == comparison(whole)
-    last = journal_lines(directory)
-    assert evaluated_since_the_last_start(directory) == list(range(lines_before, last))
-    evaluated = [line["index"] for line in events(directory, "CandidateEvaluated") if not line["replayed"]]
-    assert len(evaluated) == len(set(evaluated))
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,14 +128,11 @@ def test_run_that_is_killed_at_any_moment_resumes_to_the_same_end(kind, tmp_path
         moment = (random.uniform(0, 0.03), random.integers(1, last)) if number % 2 else (random.uniform(0, length_s), 0)
         directory = runs.kill(f"killed-{number}", *moment)
         lines = journal_lines(directory)
-        done = json.loads((directory / "manifest.json").read_text())["status"] == "done"
         event = (directory / "events.jsonl").read_text().splitlines()[-1:]
         _logger.warning("%s, kill %d: %d lines in the journal, last event %s", kind, number, lines, event)
-        if not done:
-            resume(config, directory, monkeypatch)
-            check_resumed(directory, tmp_path / "whole", lines)
-        else:
-            assert outcome(directory) == outcome(tmp_path / "whole")
+        was_done = done(directory)
+        resume(config, directory, monkeypatch)
+        check_resumed(directory, tmp_path / "whole", None if was_done else lines)
 
 
 @pytest.mark.slow
@@ -174,3 +145,29 @@ def test_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path, buil
     lines = journal_lines(tmp_path / "killed")
     resume(config, tmp_path / "killed", monkeypatch)
     check_resumed(tmp_path / "killed", tmp_path / "whole", lines)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks for the names of open files in /proc")
+@pytest.mark.parametrize("kind", ["channels", "masks"])
+def test_run_that_dies_at_any_of_its_writes_resumes_to_the_same_end(
+    kind, tmp_path, small_config, mask_config, monkeypatch
+):
+    """At half a line, before and after it, and around each file that is put in its place. Slow tests: at most twice a file."""
+    config = mask_config() if kind == "masks" else small_config()
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    command = [
+        sys.executable,
+        "-m",
+        "tests.run.dying_runs",
+        tmp_path / "config.yaml",
+        tmp_path,
+        "all" if FULL else "some",
+    ]
+    subprocess.run(command, check=True)
+    steps = json.loads((tmp_path / "steps.json").read_text())
+    for folder in sorted(tmp_path.glob("killed-*")):
+        lines, was_done = journal_lines(folder / "run"), done(folder / "run")
+        resume(config, folder / "run", monkeypatch)
+        moment = f"killed before: {steps[int(folder.name.removeprefix('killed-'))]}"
+        check_resumed(folder / "run", tmp_path / "whole" / "run", None if was_done else lines, moment)

@@ -118,8 +118,7 @@ class MaskRun:
                         break
                     record = replace(found, taken=not _verdict(config, found, dense))
                     records.add(record)
-                    # What searches began with can be made again; the networks between them are kept.
-                    folder.keep_only({one.state for one in records.all})
+                    _drop_starts(folder, records)
                 if not record.taken:
                     self._refuse(record, _verdict(config, record, dense))
                     break
@@ -127,6 +126,8 @@ class MaskRun:
                 self._write_solutions(problem.model, state, step.names, weights)
                 if sparse_enough(config, record.sparsity):
                     break
+            # Once more: an earlier process may have died before it did.
+            _drop_starts(folder, records)
         return state
 
     def _refuse(self, record: StepRecord, verdict: str) -> None:
@@ -229,6 +230,11 @@ class MaskRun:
         network = clone(problem.model)
         put_weights(network, dict(StateFolder(self.store.directory).get(record.state).weights), record.state)
         return judge.accuracy(network.eval(), problem, device)
+
+
+def _drop_starts(folder: StateFolder, records: StepRecords) -> None:
+    """What searches began with can be made again; the networks between them are kept."""
+    folder.keep_only({one.state for one in records.all})
 
 
 def _verdict(config: Config, record: StepRecord, dense: Mapping[str, float]) -> str:
