@@ -6,7 +6,8 @@ from evoprune.errors import UsageError
 from evoprune.events import ignore
 from evoprune.execution.in_process import InProcessExecutor
 from evoprune.execution.process_pool import ProcessPoolExecutor
-from evoprune.testing.executor_suite import ExecutorSuite, ProcessExecutorSuite, describe_worker, job, outcomes
+from evoprune.testing.executor_jobs import describe_worker, job, outcomes
+from evoprune.testing.executor_suite import ExecutorSuite, ProcessExecutorSuite
 
 
 class TestInProcessExecutor(ExecutorSuite):

@@ -1,138 +1,214 @@
-"""Evaluate in processes of this machine, started afresh (`spawn`) and each with threads of its own.
-
-pebble rather than `concurrent.futures`: there, one worker killed by the system breaks the whole pool, here only its own job
-fails.
-"""
+"""Evaluate in processes of this machine, started afresh (`spawn`) and each with threads of its own."""
 
 from __future__ import annotations
 
 import pickle
 import signal
-from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, Final
+from multiprocessing.connection import wait as wait_for_any
+from typing import Final
 
-from pebble import ProcessExpired, ProcessPool
-
-from evoprune.errors import UsageError, WorkerLostError
-from evoprune.events import CandidateTimedOut, Listener, WorkerDied
-from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
+from evoprune.errors import DeviceMemoryError, UsageError, WorkerLostError
+from evoprune.events import CandidateTimedOut, Decision, Listener, WorkerDied
+from evoprune.execution.base import Job, JobFactory, Outcome
 from evoprune.execution.deaths import RETRIES, out_of_time, quarantined
-from evoprune.execution.environment import patched_environment
-from evoprune.execution.parcel import Parcel, fetch
-from evoprune.execution.threads import thread_environment, torch_threads
-from evoprune.execution.time_limit import ended_after
+from evoprune.execution.local_worker import Hello, LocalWorker, Raised, WorkerGone, WorkerSetup
+from evoprune.execution.oom_kills import OomKills
+from evoprune.execution.parcel import Parcel
+from evoprune.execution.places import Places
+from evoprune.execution.threads import thread_environment
+
+_FAILED_STARTS: Final = 3
 
 
 class ProcessPoolExecutor:
     """One process per worker; a worker that dies costs its candidate one retry and no other candidate anything.
 
+    Where memory doesn't suffice for so many candidates at a time, fewer are evaluated at a time from then on, and the one that it
+    ended for is tried again, as often as that helps: what a machine has room for is no property of a candidate.
+
     Args:
         factory: Builds the job function in each worker, at its first job; travels by pickling over a local socket.
         workers: Number of processes, at least 1.
         threads: torch threads in each.
-        notify: Told when a worker dies or a candidate takes too long.
+        notify: Told when a worker dies, a candidate takes too long, or memory doesn't suffice.
         time_limit: Seconds a candidate may take; None: any number.
+        devices: CUDA's names of the devices that workers are shared out among, each seeing one (see `places.cuda_names`); none:
+            all see what this process sees.
 
     Raises:
         UsageError: The factory can't be pickled.
+        WorkerLostError: No worker can be started.
     """
 
     def __init__(
-        self, factory: JobFactory, *, workers: int, threads: int, notify: Listener, time_limit: float | None = None
+        self,
+        factory: JobFactory,
+        *,
+        workers: int,
+        threads: int,
+        notify: Listener,
+        time_limit: float | None = None,
+        devices: Sequence[str] = (),
     ) -> None:
-        self.slots: Final = workers
-        self._time_limit = time_limit
-        self._notify = notify
-        self._attempts: dict[Future[Outcome], tuple[Job, int]] = {}
+        self._notify, self._time_limit = notify, time_limit
+        self._places, self._oom_kills = Places(workers, devices), OomKills()
+        self._environment = thread_environment(threads)
+        self._queue: deque[_Attempt] = deque()
+        self._seats: list[_Seat] = []
+        self._failed_starts = 0
+        self._closed = False
         self._parcel = Parcel(_pickled(factory))
-        self._pool = ProcessPool(
-            max_workers=workers,
-            initializer=_prepare_worker,
-            initargs=(self._parcel.address, threads, time_limit),
-            context=_SpawnWithEnvironment(thread_environment(threads)),
-        )
+        self._setup = WorkerSetup(self._parcel.address, threads, time_limit)
+        self._start_all()
+
+    @property
+    def slots(self) -> int:
+        """Jobs that run at the same time; fewer once memory has turned out not to suffice."""
+        return self._places.total
 
     def submit(self, job: Job) -> None:
-        """Queue the job for the next free process."""
-        self._schedule(job, deaths=0)
+        """Queue the job; it begins at once where a worker is free."""
+        if self._closed:
+            raise _workers_lost("the executor is closed")
+        self._queue.append(_Attempt(job))
+        self._assign()
 
     def wait(self) -> Outcome:
         """The next job that some process has finished."""
-        while self._attempts:
-            finished, _ = wait(self._attempts, return_when=FIRST_COMPLETED)
-            outcome = self._collect(min(finished, key=lambda future: self._attempts[future][0].index))
+        while self._queue or any(seat.attempt for seat in self._seats):
+            self._hire()
+            self._assign()
+            outcome = self._next()
+            self._assign()
             if outcome is not None:
                 return outcome
         raise LookupError("no job is left to wait for")
 
     def close(self) -> None:
-        """Terminate the processes and wait until they are gone."""
-        self._attempts.clear()
-        self._pool.stop()
-        self._pool.join()
+        """End the processes at once, and wait until they are gone."""
+        self._closed = True
+        self._queue.clear()
+        for seat in self._seats:
+            seat.worker.kill()
+        for seat in self._seats:
+            seat.worker.end()
+        self._seats.clear()
         self._parcel.close()
 
-    def _schedule(self, job: Job, deaths: int) -> None:
+    def _start_all(self) -> None:
+        """Have all workers at hand, so that jobs begin when they are submitted."""
         try:
-            future = self._pool.schedule(_work, args=(job,))
-        except RuntimeError as error:
-            raise _workers_lost(error) from error
-        self._attempts[future] = (job, deaths)
+            self._hire()
+            while any(not seat.ready for seat in self._seats):
+                self._next()
+                self._hire()
+        except BaseException:
+            self.close()
+            raise
 
-    def _collect(self, future: Future[Outcome]) -> Outcome | None:
-        job, deaths = self._attempts.pop(future)
+    def _hire(self) -> None:
+        while (place := self._places.take()) is not None:
+            worker = LocalWorker(self._setup, {**self._environment, **self._places.environment(place)})
+            self._seats.append(_Seat(worker, place))  # before it starts, so that `close` finds it whatever happens
+            worker.start()
+
+    def _assign(self) -> None:
+        for seat in self._seats:
+            if self._queue and seat.ready and seat.attempt is None:
+                seat.attempt = self._queue.popleft()
+                try:
+                    seat.worker.give(seat.attempt.job)
+                except WorkerGone:  # before it had the job, which is not to blame
+                    self._queue.appendleft(seat.attempt)
+                    seat.attempt, seat.ready = None, False
+
+    def _next(self) -> Outcome | None:
+        """What comes of the first worker that has something to say, or has ended."""
+        signs = {sign: seat for seat in self._seats for sign in seat.worker.signs}
+        seat = signs[wait_for_any(list(signs))[0]]  # type: ignore[index]
         try:
-            outcome = future.result()
-        except ProcessExpired as error:
-            if self._time_limit is not None and error.exitcode == -signal.SIGALRM:
-                self._notify(CandidateTimedOut(job.genome.digest, self._time_limit))
-                return out_of_time(job, self._time_limit, deaths)
-            retried = deaths < RETRIES
-            reason = f"worker {error.pid} died with exit code {error.exitcode}"
-            self._notify(WorkerDied(job.genome.digest, reason, retried))
-            if not retried:
-                return quarantined(job, deaths + 1)
-            self._schedule(job, deaths + 1)
+            message = seat.worker.receive()
+        except WorkerGone:
+            return self._bury(seat)
+        if isinstance(message, Hello):
+            seat.ready, self._failed_starts = True, 0
             return None
-        except BrokenExecutor as error:
-            raise _workers_lost(error) from error
-        return replace(outcome, cost=replace(outcome.cost, retries=deaths)) if deaths else outcome
+        attempt, seat.attempt = seat.attempt, None
+        assert attempt is not None
+        if isinstance(message, Raised):
+            self._retry_or_raise(seat, attempt, message.error)
+            return None
+        return replace(message, cost=replace(message.cost, retries=attempt.retries)) if attempt.retries else message
+
+    def _bury(self, seat: _Seat) -> Outcome | None:
+        """What becomes of the candidate whose worker has ended, and of the place."""
+        pid, code, attempt = seat.worker.pid, self._remove(seat), seat.attempt
+        crowded = self._oom_kills.explain(code) and self._places.can_shrink(seat.place)
+        if crowded:
+            self._shrink(seat.place, "the system had to end a worker for lack of memory")
+        elif attempt is None:
+            self._stop_if_hopeless(seat, code)
+        if attempt is None:
+            return None
+        if self._time_limit is not None and code == -signal.SIGALRM:
+            self._notify(CandidateTimedOut(attempt.job.genome.digest, self._time_limit))
+            return out_of_time(attempt.job, self._time_limit, attempt.retries)
+        again = replace(attempt, retries=attempt.retries + 1, deaths=attempt.deaths + (not crowded))
+        retried = again.deaths <= RETRIES
+        self._notify(WorkerDied(attempt.job.genome.digest, f"worker {pid} died with exit code {code}", retried))
+        if not retried:
+            return quarantined(attempt.job, again.deaths)
+        self._queue.appendleft(again)
+        return None
+
+    def _retry_or_raise(self, seat: _Seat, attempt: _Attempt, error: Exception) -> None:
+        if not (isinstance(error, DeviceMemoryError) and self._places.can_shrink(seat.place)):
+            raise error
+        seat.worker.kill()  # with it goes what it holds of the device's memory
+        self._remove(seat)
+        self._shrink(seat.place, "the device has too little memory")
+        self._queue.appendleft(replace(attempt, retries=attempt.retries + 1))
+
+    def _remove(self, seat: _Seat) -> int | None:
+        self._seats.remove(seat)
+        self._places.leave(seat.place)
+        return seat.worker.end()
+
+    def _shrink(self, place: int, why: str) -> None:
+        self._places.shrink(place)
+        self._notify(Decision("execution", f"{why}; from now on {self._places.total} candidates at a time"))
+
+    def _stop_if_hopeless(self, seat: _Seat, code: int | None) -> None:
+        self._failed_starts += not seat.ready
+        if self._failed_starts >= _FAILED_STARTS:
+            raise _workers_lost(f"they end with exit code {code} before their first job")
 
 
-@dataclass
-class _Worker:
-    """What a worker process knows: how to build its job function, and the function once it is built."""
+@dataclass(frozen=True)
+class _Attempt:
+    """A job with the workers that died of it, and all that it was taken from, for whatever reason."""
 
-    address: Any
-    threads: int
-    time_limit: float | None
-    function: JobFunction | None = None
-
-
-_worker: _Worker | None = None
+    job: Job
+    deaths: int = 0
+    retries: int = 0
 
 
-def _prepare_worker(address: Any, threads: int, time_limit: float | None) -> None:
-    global _worker  # noqa: PLW0603 - a worker process has no other place to keep its state between jobs
-    _worker = _Worker(address, threads, time_limit)
+@dataclass(eq=False)
+class _Seat:
+    """A worker in its place; `ready` once it has said hello, with an attempt while it is at work."""
+
+    worker: LocalWorker
+    place: int
+    ready: bool = False
+    attempt: _Attempt | None = None
 
 
-def _work(job: Job) -> Outcome:
-    assert _worker is not None
-    with torch_threads(_worker.threads):
-        if _worker.function is None:
-            factory: JobFactory = pickle.loads(fetch(_worker.address))
-            _worker.function = factory()
-        with ended_after(_worker.time_limit):
-            return _worker.function(job)
-
-
-def _workers_lost(error: BaseException) -> WorkerLostError:
+def _workers_lost(why: str) -> WorkerLostError:
     return WorkerLostError(
-        f"the worker processes are gone: {error}",
+        f"the worker processes are gone: {why}",
         'a script needs `if __name__ == "__main__":`; otherwise look for out-of-memory kills, then resume',
     )
 
@@ -145,24 +221,3 @@ def _pickled(factory: JobFactory) -> bytes:
             f"the model or task can't be sent to worker processes: {error}",
             "define classes and functions at the top level of a module, not in a function or as lambdas, or use one worker",
         ) from error
-
-
-class _SpawnWithEnvironment(SpawnContext):
-    """Starts processes that see extra environment variables from their first instruction on."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        super().__init__()
-        self._environment = environment
-
-    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
-        return _ProcessWithEnvironment(self._environment, *args, **kwargs)
-
-
-class _ProcessWithEnvironment(SpawnProcess):
-    def __init__(self, environment: Mapping[str, str], *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._environment = dict(environment)
-
-    def start(self) -> None:
-        with patched_environment(self._environment):
-            super().start()

@@ -11,29 +11,34 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import repeat
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import pytest
 import torch
 
 from evoprune.errors import RunError, UsageError
-from evoprune.events import CandidateTimedOut, Event, Listener, WorkerDied, ignore
-from evoprune.execution.base import Executor, Job, JobFactory, JobFunction, Outcome
-from evoprune.genome import BitGenome
-from evoprune.results import Cost, Evaluation, Status
-
-PATIENCE_S: Final = 60.0
-LIMIT_S: Final = 0.5
-KILLER: Final = 1
-"""Index of the job that misbehaves, where one does."""
+from evoprune.events import CandidateTimedOut, Listener, ignore
+from evoprune.execution.base import Executor, Job, JobFactory, Outcome
+from evoprune.results import Status
+from evoprune.testing.executor_jobs import (
+    KILLER,
+    LIMIT_S,
+    PATIENCE_S,
+    Deaths,
+    Jobs,
+    describe_worker,
+    hang_outside_python,
+    job,
+    kill_the_first_worker,
+    kill_the_worker,
+    never_end,
+    outcomes,
+    raise_an_error,
+    take_long_once,
+)
 
 
 class ExecutorFactory(Protocol):
@@ -43,105 +48,6 @@ class ExecutorFactory(Protocol):
         self, factory: JobFactory, *, workers: int, threads: int, notify: Listener, time_limit: float | None = None
     ) -> Executor:
         """An executor that has not been given a job yet."""
-
-
-def job(index: int) -> Job:
-    """A job with a genome of its own."""
-    return Job(index, BitGenome.from_bits(np.array([index >> shift & 1 for shift in range(8)], dtype=np.bool_)), rung=0)
-
-
-def outcomes(executor: Executor, count: int) -> dict[int, Outcome]:
-    """Submit `count` jobs, wait for as many outcomes, and return them by index."""
-    for index in range(count):
-        executor.submit(job(index))
-    received = [executor.wait() for _ in range(count)]
-    return {outcome.job.index: outcome for outcome in received}
-
-
-@dataclass(frozen=True)
-class Jobs:
-    """A picklable factory: job functions that call `work` with a folder that all processes see."""
-
-    work: Callable[[Path, Job], Outcome]
-    folder: Path
-
-    setup_s: float = 0.0
-
-    def __call__(self) -> JobFunction:
-        """The job function."""
-        time.sleep(self.setup_s)
-        return partial(self.work, self.folder)
-
-
-def describe_worker(folder: Path, job: Job) -> Outcome:
-    """A job whose objectives say where it ran."""
-    del folder
-    values = {"index": float(job.index), "threads": float(torch.get_num_threads())}
-    if "OMP_NUM_THREADS" in os.environ:
-        values["omp"] = float(os.environ["OMP_NUM_THREADS"])
-    evaluation = Evaluation(job.genome.digest, job.rung, Status.OK, values)
-    return Outcome(job, evaluation, Cost(wall_s=0.0, cpu_s=0.0, worker=os.getpid()))
-
-
-def raise_an_error(folder: Path, job: Job) -> Outcome:
-    """A job that finds something for the user to fix, or something that stops the run."""
-    del folder
-    if job.index == 0:
-        raise UsageError("the data is missing", "fetch it")
-    raise RunError("no memory is left")
-
-
-def kill_the_worker(folder: Path, job: Job) -> Outcome:
-    """One job of several always kills its worker."""
-    if job.index == KILLER:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return describe_worker(folder, job)
-
-
-def kill_the_first_worker(folder: Path, job: Job) -> Outcome:
-    """One job of several kills its worker the first time it runs."""
-    mark = folder / "killed"
-    if job.index == KILLER and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return describe_worker(folder, job)
-
-
-def never_end(folder: Path, job: Job) -> Outcome:
-    """A job that leaves its process id in the folder and takes longer than anyone waits."""
-    (folder / f"{os.getpid()}.pid").touch()
-    time.sleep(10 * PATIENCE_S)
-    return describe_worker(folder, job)
-
-
-def take_long_once(folder: Path, job: Job) -> Outcome:
-    """One job of several takes longer than anyone waits; the others, together, longer than the limit."""
-    if job.index == KILLER:
-        time.sleep(10 * PATIENCE_S)
-    time.sleep(0.6 * LIMIT_S)
-    return describe_worker(folder, job)
-
-
-def hang_outside_python(folder: Path, job: Job) -> Outcome:
-    """One job of several never comes back to Python, where signals are handled."""
-    if job.index == KILLER:
-        deque(repeat(None), maxlen=0)
-    return describe_worker(folder, job)
-
-
-@dataclass
-class Deaths:
-    """A listener that remembers which workers died, and which candidates took too long."""
-
-    seen: list[WorkerDied] = field(default_factory=list)
-    too_long: list[CandidateTimedOut] = field(default_factory=list)
-
-    def __call__(self, event: Event) -> None:
-        """Keep the event if it is one of these."""
-        if isinstance(event, WorkerDied):
-            self.seen.append(event)
-        elif isinstance(event, CandidateTimedOut):
-            self.too_long.append(event)
 
 
 class ExecutorSuite:
@@ -246,6 +152,14 @@ class ProcessExecutorSuite(ExecutorSuite):
         assert received[KILLER].evaluation.objectives["index"] == KILLER
         assert {index: one.cost.retries for index, one in received.items()} == {0: 0, KILLER: 1, 2: 0}
         assert [death.retried for death in deaths.seen] == [True]
+
+    def test_later_candidates_do_not_notice_when_idle_workers_have_died(self, opened: Callable[..., Executor]) -> None:
+        """Between two generations nobody is at work, and nobody is to blame."""
+        executor = opened(describe_worker, workers=2)
+        for pid in {one.cost.worker for one in outcomes(executor, 4).values()}:
+            os.kill(pid, signal.SIGKILL)
+        received = outcomes(executor, 4)
+        assert {one.evaluation.status for one in received.values()} == {Status.OK}
 
     def test_candidate_is_given_up_when_it_never_comes_back_to_python(self, opened: Callable[..., Executor]) -> None:
         """No code of the worker has to help."""
