@@ -49,7 +49,7 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
     },
     "searches": {
         "genetic": "evoprune.search.pymoo_adapter:genetic",
-        "steady-state": "evoprune.search.pymoo_adapter:steady_state",
+        "steady-state": "evoprune.search.steady_state:SteadyStateSearch",
         "nsga2": "evoprune.search.pymoo_adapter:nsga2",
         "random": "evoprune.search.random_search:RandomSearch",
     },

@@ -10,6 +10,13 @@ from evoprune.genome import BitGenome
 from evoprune.results import Cost, Evaluation, Status
 from evoprune.run.journal import Journal, MemoryJournal, read_journal
 from evoprune.run.loop import Place, run_search
+from evoprune.run.yardstick import Yardstick
+
+YARDSTICK = Yardstick(
+    lambda evaluation: evaluation.objectives["accuracy"],
+    lambda evaluation: (-evaluation.objectives["accuracy"], evaluation.objectives["macs"]),
+    2,
+)
 
 
 def genome(number):
@@ -79,9 +86,7 @@ def drive(tmp_path):
                 executor,
                 journal,
                 generations=generations,
-                fitness_of=lambda evaluation: evaluation.objectives["accuracy"],
-                costs_of=lambda evaluation: (-evaluation.objectives["accuracy"], evaluation.objectives["macs"]),
-                objectives=2,
+                yardstick=YARDSTICK,
                 may_go_on=may_go_on,
                 notify=notify,
             )
@@ -178,19 +183,17 @@ def test_loop_reports_best_and_mean_of_each_generation(drive):
     assert [one.best_macs for one in ended] == [97.0, 93.0]
 
 
-def search_in(journal, executor, *, batch=4, generations=2, place=Place(), enough=lambda entry: False):  # noqa: B008
+def search_in(journal, executor, *, batch=4, generations=2, place=Place(), **more):  # noqa: B008
     return run_search(
         CountingSearch(batch=batch, start=10 * place.first),
         executor,
         journal,
         generations=generations,
-        fitness_of=lambda evaluation: evaluation.objectives["accuracy"],
-        costs_of=lambda evaluation: (0.0, 0.0),
-        objectives=2,
+        yardstick=YARDSTICK,
         may_go_on=lambda generation: True,
         notify=lambda event: None,
         place=place,
-        enough=enough,
+        **more,
     )
 
 
@@ -248,3 +251,22 @@ def test_child_that_is_bred_alone_may_fail_when_others_did_not():
     assert (end.evaluations, end.best.entry.index) == (4, 3)
     with pytest.raises(RunError, match="all 1 candidates of generation 0 failed"):
         search_in(MemoryJournal(), BackwardsExecutor(failed), batch=1)
+
+
+@pytest.mark.parametrize(("most", "evaluated", "told"), [(8, 8, 2), (7, 7, 1), (4, 4, 1), (3, 3, 0), (0, 0, 0)])
+def test_last_generation_is_cut_where_there_is_a_limit(most, evaluated, told):
+    journal, executor, search = MemoryJournal(), BackwardsExecutor(good), CountingSearch()
+    end = run_search(
+        search,
+        executor,
+        journal,
+        generations=5,
+        yardstick=YARDSTICK,
+        may_go_on=lambda generation: True,
+        notify=lambda event: None,
+        most=most,
+    )
+    assert (end.evaluations, len(journal.entries), len(executor.evaluated)) == (evaluated,) * 3
+    # A search is told of all that it asked for or of nothing.
+    assert len(search.told) == told
+    assert (end.best is None) == (most == 0)

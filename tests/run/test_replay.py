@@ -10,9 +10,15 @@ from evoprune.plugins import resolve
 from evoprune.results import Cost, Evaluation, Status
 from evoprune.run.journal import Journal, MemoryJournal
 from evoprune.run.loop import run_search
+from evoprune.run.yardstick import Yardstick
 from evoprune.search.base import SearchSettings
 from evoprune.testing.search_suite import Groups
 
+YARDSTICK = Yardstick(
+    lambda evaluation: evaluation.objectives["accuracy"],
+    lambda evaluation: (-evaluation.objectives["accuracy"], evaluation.objectives["macs"]),
+    2,
+)
 LINES = 10_000
 MOST_CPU_S = 10.0
 MOST_BYTES = 50e6
@@ -51,9 +57,7 @@ def search(name, journal, executor, generations):
         executor,
         journal,
         generations=generations,
-        fitness_of=lambda evaluation: evaluation.objectives["accuracy"],
-        costs_of=lambda evaluation: (-evaluation.objectives["accuracy"], evaluation.objectives["macs"]),
-        objectives=2,
+        yardstick=YARDSTICK,
         may_go_on=lambda generation: True,
         notify=lambda event: None,
     )

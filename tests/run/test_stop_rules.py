@@ -81,11 +81,11 @@ def run(tmp_path, small_config):
     return start
 
 
-def test_run_begins_no_generation_after_so_many_candidates(run):
+def test_run_ends_after_so_many_candidates_and_says_so(run):
     directory = run(run={"max_candidates": 10})
-    assert len(journal(directory)) == 12
+    assert [line["generation"] for line in journal(directory)] == [0] * 4 + [1] * 4 + [2] * 2
     (decision,) = events(directory, "Decision")
-    assert decision["detail"] == "the search stops before generation 3: 12 candidates, run.max_candidates is 10"
+    assert decision["detail"] == "the search stops before generation 3: 10 candidates, run.max_candidates is 10"
 
 
 def test_run_ends_when_its_search_stalls_and_the_front_is_what_was_found(run):
@@ -146,8 +146,8 @@ def test_mask_run_keeps_the_rules_and_a_resumed_one_as_well(mask_run, tmp_path, 
     assert mask_contents(mask_run("stopped", **sections)) == mask_contents(whole)
     lines, records = journal(whole), steps(whole)
     if "max_candidates" in rule:
-        # Two generations of four, or two passes over three layers.
-        assert (len(lines), len(records)) == ((8, 1) if mode == "whole" else (6, 2))
+        # A generation and a quarter, or two passes over three layers.
+        assert (len(lines), len(records)) == ((5, 1) if mode == "whole" else (6, 2))
     else:
         assert len(records) == 2
     if "target" in rule:

@@ -13,7 +13,7 @@ from evoprune.genome import BitGenome
 from evoprune.plugins import resolve
 from evoprune.search.operators import flip_bits, sample
 from evoprune.search.random_search import RandomSearch
-from evoprune.testing.search_suite import SearchSuite
+from evoprune.testing.search_suite import AsynchronousSearchSuite, SearchSuite
 
 
 class TestGenetic(SearchSuite):
@@ -26,12 +26,12 @@ class TestNsga2(SearchSuite):
         return resolve("searches", "nsga2")
 
 
-class TestSteadyState(SearchSuite):
+class TestSteadyState(AsynchronousSearchSuite):
     def factory(self):
         return resolve("searches", "steady-state")
 
 
-class TestRandom(SearchSuite):
+class TestRandom(AsynchronousSearchSuite):
     learns = False
     diversity = 0.3
 

@@ -113,6 +113,11 @@ class SearchConfig(Section):
     """What is searched, and how."""
 
     algorithm: str = Field("genetic", description="genetic, steady-state, nsga2, random, or package.module:function")
+    asynchronous: bool = Field(
+        False,
+        description="true: no waiting for whole generations (steady-state, random); a run is resumed exactly, but two "
+        "runs of one seed may differ",
+    )
     encoding: str = Field(
         "channel-bits",
         description="what a genome means: channel-bits for channels; weight-bits, keep-ratios or threshold-exceptions "
@@ -178,7 +183,7 @@ class RunConfig(Section):
         None, description="seconds, or 90s, 30m, 1h30m, resumes included: the search ends in time for retraining"
     )
     max_candidates: PositiveInt | None = Field(
-        None, description="no generation begins after so many candidates; of independent layers, after so many layers"
+        None, description="the search ends after so many candidates; of independent layers, after so many layers"
     )
     stall_generations: PositiveInt | None = Field(
         None, description="a search ends after so many generations without a better candidate"

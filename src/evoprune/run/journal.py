@@ -17,7 +17,7 @@ from evoprune.genome import BitGenome
 from evoprune.results import Evaluation, Status
 from evoprune.run.files import append_line, open_lines
 
-TAGS: Final = ("step", "encoding", "layer", "history")
+TAGS: Final = ("step", "encoding", "layer", "history", "ask", "asked")
 MAX_INLINE_BYTES: Final = 64 * 1024
 
 

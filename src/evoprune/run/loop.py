@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-import numpy as np
-
-from evoprune.errors import ReplayMismatchError, RunError, StoreCorruptedError
-from evoprune.events import CandidateEvaluated, GenerationEnded, GenerationStarted, Listener
-from evoprune.execution.base import Executor, Job
+from evoprune.errors import ReplayMismatchError
+from evoprune.events import CandidateEvaluated, GenerationStarted, Listener
+from evoprune.execution.base import Executor, Job, Outcome
 from evoprune.genome import BitGenome
-from evoprune.results import Cost, Evaluation, Status
+from evoprune.results import Status
 from evoprune.run.journal import JournalEntry
-from evoprune.search.base import Scored, Search
-from evoprune.search.diversity import mean_hamming_distance
-
-# More than any sum of violated bounds, finite because pymoo's comparisons are not made for infinities.
-FAILED_VIOLATION = 1e9
+from evoprune.run.yardstick import Best, Yardstick, better_of, stop_if_all_failed, summary
+from evoprune.search.base import Search
 
 
 @dataclass(frozen=True)
@@ -37,12 +31,8 @@ class Place:
     tags: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Best:
-    """A candidate with its genome, which a journal keeps only when it is small."""
-
-    genome: BitGenome
-    entry: JournalEntry
+ALONE: Final = Place()
+"""Of the one search of a run."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +54,18 @@ class EvaluationLog(Protocol):
         """Keep one more."""
 
 
-CostsOf = Callable[[Evaluation], tuple[float, ...]]
-FitnessOf = Callable[[Evaluation], float]
-
-
 def run_search(
     search: Search,
     executor: Executor,
     journal: EvaluationLog,
     *,
     generations: int,
-    fitness_of: FitnessOf,
-    costs_of: CostsOf,
-    objectives: int,
+    yardstick: Yardstick,
     may_go_on: Callable[[int], bool],
     notify: Listener,
-    place: Place = Place(),
+    place: Place = ALONE,
     enough: Callable[[JournalEntry], bool] = lambda _: False,
+    most: int | None = None,
 ) -> SearchEnd:
     """Drive `search` through its generations, answering from the journal what it holds already.
 
@@ -89,13 +74,12 @@ def run_search(
         executor: Evaluates what the journal doesn't hold.
         journal: Read from its start, then appended to in the order asked.
         generations: How many to evaluate.
-        fitness_of: The one number of an OK or infeasible evaluation.
-        costs_of: Its costs, lower is better.
-        objectives: How many costs there are.
+        yardstick: What evaluations are worth.
         may_go_on: Called with a generation's number before it begins.
         notify: Told of every candidate and generation.
         place: Where in the journal the search begins, and what its lines say besides.
         enough: Asked with the best entry so far after each generation, unless it breaks a constraint; True ends the search.
+        most: Evaluations of which the last generation is cut, where there is a limit.
 
     Returns:
         How many evaluations it took, and the best candidate.
@@ -107,40 +91,27 @@ def run_search(
     """
     asked, best = 0, None
     for generation in range(generations):
-        if not may_go_on(generation):
+        if not may_go_on(generation) or (most is not None and asked >= most):
             break
-        genomes = search.ask()
+        batch = search.ask()
+        genomes = batch if most is None else batch[: most - asked]
         if not genomes:
             break
         notify(GenerationStarted(generation, generations, len(genomes)))
         at = replace(place, first=place.first + asked)
-        known = journal.entries[at.first : at.first + len(genomes)]
-        _check_measured(known, fitness_of, costs_of)
-        entries = list(_evaluated(genomes, at, generation, executor, journal, fitness_of, notify))
+        yardstick.check(journal.entries[at.first : at.first + len(genomes)])
+        entries = list(_evaluated(genomes, at, generation, executor, journal, yardstick, notify))
         asked += len(genomes)
         if best is None or len(entries) > 1:  # a child that is bred alone may fail alone
-            _stop_if_all_failed(entries, generation)
-        best = _best_of(best, zip(genomes, entries, strict=True))
-        search.tell(
-            [_scored(genome, entry, costs_of, objectives) for genome, entry in zip(genomes, entries, strict=True)]
-        )
-        notify(_summary(generation, entries, search))
+            stop_if_all_failed(entries, generation)
+        for genome, entry in zip(genomes, entries, strict=True):
+            best = better_of(best, genome, entry)
+        if len(genomes) == len(batch):  # a search is told of all that it asked or of nothing
+            search.tell([yardstick.scored(genome, entry) for genome, entry in zip(genomes, entries, strict=True)])
+        notify(summary(generation, entries, search))
         if best is not None and best.entry.evaluation.status is Status.OK and enough(best.entry):
             break
     return SearchEnd(asked, best)
-
-
-def _best_of(best: Best | None, scored: Iterable[tuple[BitGenome, JournalEntry]]) -> Best | None:
-    """The better of the best so far and new entries; the earlier one of equals."""
-    for genome, entry in scored:
-        if entry.fitness is not None and (best is None or merit(entry) > merit(best.entry)):
-            best = Best(genome, entry)
-    return best
-
-
-def merit(entry: JournalEntry) -> tuple[float, float]:
-    """What keeps the constraints comes first, then what breaks them least, then the fitter."""
-    return -entry.evaluation.violation, -math.inf if entry.fitness is None else entry.fitness
 
 
 def _evaluated(
@@ -149,19 +120,14 @@ def _evaluated(
     generation: int,
     executor: Executor,
     journal: EvaluationLog,
-    fitness_of: FitnessOf,
+    yardstick: Yardstick,
     notify: Listener,
 ) -> Iterator[JournalEntry]:
     """Entries for `genomes`, in order: replayed as far as the journal goes, then evaluated."""
     first = place.first
     known = journal.entries[first : first + len(genomes)]
     for genome, entry in zip(genomes, known, strict=False):
-        if entry.evaluation.genome != genome.digest:
-            raise ReplayMismatchError(
-                f"evaluation {entry.index} of the journal is of genome {entry.evaluation.genome}, "
-                f"the search asks for {genome.digest}",
-                "the journal was edited, or written by other code; start a new run",
-            )
+        check_same(genome, entry)
         notify(CandidateEvaluated(entry.index, generation, entry.evaluation, entry.fitness, None, replayed=True))
         yield entry
     jobs = [
@@ -171,72 +137,34 @@ def _evaluated(
     ]
     for job in jobs:
         executor.submit(job)
-    for evaluation, cost, job in _in_order(jobs, executor):
-        fitness = None if evaluation.status is Status.FAILED else _fitness(fitness_of, evaluation)
+    for outcome in _in_order(jobs, executor):
+        job, evaluation = outcome.job, outcome.evaluation
+        fitness = yardstick.fitness(evaluation)
         entry = JournalEntry(job.index, generation, job.genome, evaluation, fitness, place.tags)
         journal.append(entry)
-        notify(CandidateEvaluated(job.index, generation, evaluation, fitness, cost, replayed=False))
+        notify(CandidateEvaluated(job.index, generation, evaluation, fitness, outcome.cost, replayed=False))
         yield entry
 
 
-def _check_measured(known: Iterable[JournalEntry], fitness_of: FitnessOf, costs_of: CostsOf) -> None:
-    """See that what is replayed has every figure that the search is told; a line that is well-formed may still lack one."""
-    for entry in known:
-        if entry.evaluation.status is Status.OK:
-            try:
-                fitness_of(entry.evaluation), costs_of(entry.evaluation)
-            except KeyError as error:
-                raise StoreCorruptedError(
-                    f"evaluation {entry.index} of the journal has no {error.args[0]}", "restore the file from a copy"
-                ) from error
+def check_same(genome: BitGenome | None, entry: JournalEntry) -> None:
+    """See that a journal line is of the genome that the search asks for.
 
-
-def _in_order(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Evaluation, Cost, Job]]:
-    """Outcomes in the order of submission, however they come in."""
-    early: dict[int, tuple[Evaluation, Cost, Job]] = {}
-    for job in jobs:
-        while job.index not in early:
-            outcome = executor.wait()
-            early[outcome.job.index] = (outcome.evaluation, outcome.cost, outcome.job)
-        yield early.pop(job.index)
-
-
-def _fitness(fitness_of: FitnessOf, evaluation: Evaluation) -> float | None:
-    # An infeasible candidate was not trained and may have no accuracy.
-    return fitness_of(evaluation) if "accuracy" in evaluation.objectives else None
-
-
-def _scored(genome: BitGenome, entry: JournalEntry, costs_of: CostsOf, objectives: int) -> Scored:
-    evaluation = entry.evaluation
-    if evaluation.status is Status.OK:
-        assert entry.fitness is not None
-        return Scored(genome, entry.fitness, costs_of(evaluation))
-    violation = FAILED_VIOLATION if evaluation.status is Status.FAILED else evaluation.violation
-    return Scored(genome, 0.0, (0.0,) * objectives, violation)
-
-
-def _stop_if_all_failed(entries: Sequence[JournalEntry], generation: int) -> None:
-    if all(entry.evaluation.status is Status.FAILED for entry in entries):
-        reasons = [entry.evaluation.reason for entry in entries]
-        common = max(dict.fromkeys(reasons), key=reasons.count)
-        raise RunError(
-            f"all {len(entries)} candidates of generation {generation} failed, most often because {common}",
-            "the journal keeps the failures; correct the cause and start a new run with another --out",
+    Raises:
+        ReplayMismatchError: It is of another one.
+    """
+    digest = "nothing" if genome is None else genome.digest
+    if entry.evaluation.genome != digest:
+        raise ReplayMismatchError(
+            f"evaluation {entry.index} of the journal is of genome {entry.evaluation.genome}, the search asks for {digest}",
+            "the journal was edited, or written by other code; start a new run",
         )
 
 
-def _summary(generation: int, entries: Sequence[JournalEntry], search: Search) -> GenerationEnded:
-    scored = [(entry.fitness, entry.evaluation) for entry in entries if entry.evaluation.status is Status.OK]
-    fitness = [value for value, _ in scored if value is not None]
-    best = max(scored, key=lambda one: -math.inf if one[0] is None else one[0])[1].objectives if scored else {}
-    population = search.population
-    diversity = mean_hamming_distance(population) if len(population) > 1 else None
-    return GenerationEnded(
-        generation=generation,
-        best_fitness=max(fitness, default=None),
-        mean_fitness=float(np.mean(fitness)) if fitness else None,
-        best_accuracy=best.get("accuracy"),
-        best_macs=best.get("macs"),
-        best_sparsity=best.get("sparsity"),
-        diversity=diversity,
-    )
+def _in_order(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
+    """Outcomes in the order of submission, however they come in."""
+    early: dict[int, Outcome] = {}
+    for job in jobs:
+        while job.index not in early:
+            outcome = executor.wait()
+            early[outcome.job.index] = outcome
+        yield early.pop(job.index)

@@ -16,9 +16,8 @@ from evoprune.results import Status
 from evoprune.run.assemble import build_search
 from evoprune.run.config import Config
 from evoprune.run.journal import Journal, JournalEntry
-from evoprune.run.loop import Place, run_search
+from evoprune.run.loop import Place
 from evoprune.run.mask_allocation import share_out
-from evoprune.run.mask_measures import costs_of
 from evoprune.run.mask_schedule import Step, layer_groups
 from evoprune.run.mask_stage import (
     POLISH,
@@ -29,8 +28,9 @@ from evoprune.run.mask_stage import (
     prunable_weights,
 )
 from evoprune.run.mask_warm_start import read_warm_start, warm_bits
-from evoprune.run.mask_work import final_encoding, mask_fitness, sparse_enough
+from evoprune.run.mask_work import final_encoding, mask_yardstick, sparse_enough
 from evoprune.run.problem import Problem
+from evoprune.run.search_loop import search_loop
 from evoprune.run.states import State, StateFolder
 from evoprune.run.stop_rules import StopRules
 from evoprune.seeding import SeedTree
@@ -118,22 +118,21 @@ class MaskSearches:
         space = build_space(config, self._problem.model, state, stage.names, stage.kept)
         encoding = build_mask_encoding(stage.encoding, space)
         seeds = SeedTree(config.run.seed).child("masks", stage.step, stage.encoding)
-        fitness = mask_fitness(config)
         initial = first_genomes(encoding, space, first)
         asked, begun = self.evaluations, self.generations
         self._rules.begin_search(self.evaluations)
-        end = run_search(
+        most = config.run.max_candidates
+        end = search_loop(config)(
             build_search(config, encoding, seeds, initial),
             self._executor,
             self._journal,
             generations=generations,
-            fitness_of=lambda evaluation: fitness(evaluation.objectives),
-            costs_of=lambda evaluation: costs_of(evaluation, config.search.objectives),
-            objectives=len(config.search.objectives),
+            yardstick=mask_yardstick(config),
             may_go_on=lambda generation: self._may_begin(begun + generation),
             notify=self._notify,
             place=Place(self.evaluations, stage, {"step": stage.step, "encoding": stage.encoding}),
             enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
+            most=None if most is None else most - asked,
         )
         self.evaluations += end.evaluations
         if end.best is None:

@@ -23,7 +23,7 @@ from evoprune.results import Cost, Evaluation, Status
 from evoprune.run.assemble import build_search, place
 from evoprune.run.config import Config
 from evoprune.run.journal import JournalEntry, MemoryJournal
-from evoprune.run.loop import SearchEnd, merit, run_search
+from evoprune.run.loop import SearchEnd, run_search
 from evoprune.run.mask_measures import costs_of
 from evoprune.run.mask_stage import (
     POLISH,
@@ -37,6 +37,7 @@ from evoprune.run.mask_warm_start import read_warm_start, warm_bits
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
 from evoprune.run.states import State, StateFolder, read_state
 from evoprune.run.stop_rules import Progress
+from evoprune.run.yardstick import Yardstick, merit
 from evoprune.seeding import SeedTree
 
 
@@ -162,7 +163,6 @@ def _phase(
     histories: list[_History],
 ) -> SearchEnd:
     """One search in this process, whose candidates go to a history of its own."""
-    fitness = mask_fitness(config)
     # The encoding enters the seed only of a search that follows another one of the same weights.
     place = stage.names if not histories else (*stage.names, stage.encoding)
     seeds = SeedTree(config.run.seed).child("alone", stage.step, *place)
@@ -177,9 +177,7 @@ def _phase(
         ),
         histories[-1],
         generations=generations,
-        fitness_of=lambda evaluation: fitness(evaluation.objectives),
-        costs_of=lambda evaluation: costs_of(evaluation, config.search.objectives),
-        objectives=len(config.search.objectives),
+        yardstick=mask_yardstick(config),
         may_go_on=histories[-1].may_go_on,
         notify=ignore,
         enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
@@ -191,9 +189,15 @@ def final_encoding(config: Config) -> str:
     return POLISH if config.masks.polish_generations else config.search.encoding
 
 
-def mask_fitness(config: Config) -> MaskFitness:
-    """The one number of a mask candidate."""
-    return MaskFitness(config.fitness.w_acc, config.fitness.w_sparsity, config.fitness.w_loss)
+def mask_yardstick(config: Config) -> Yardstick:
+    """What mask candidates are worth."""
+    fitness = MaskFitness(config.fitness.w_acc, config.fitness.w_sparsity, config.fitness.w_loss)
+    searched = config.search.objectives
+    return Yardstick(
+        lambda evaluation: fitness(evaluation.objectives),
+        lambda evaluation: costs_of(evaluation, searched),
+        len(searched),
+    )
 
 
 def sparse_enough(config: Config, sparsity: float) -> bool:

@@ -43,16 +43,17 @@ from evoprune.run.files import read_json, telling_of_full_disk
 from evoprune.run.finish import retrain
 from evoprune.run.front import best_of, costs_of, front_document, front_of
 from evoprune.run.judging import Judge, known_factory
-from evoprune.run.loop import run_search
 from evoprune.run.mask_run import MaskRun
 from evoprune.run.opening import open_problem, pin_problem
 from evoprune.run.placement import at_a_time, build_executor
 from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
+from evoprune.run.search_loop import check_loop, search_loop
 from evoprune.run.stop_rules import StopRules
 from evoprune.run.stopwatch import cpu_seconds, stage
 from evoprune.run.store import ARTIFACT, BASELINE, COMPARISON, EVENTS, RunStore
 from evoprune.run.time_budget import TimeBudget
+from evoprune.run.yardstick import Yardstick
 from evoprune.seeding import SeedTree
 from evoprune.space.base import Encoding
 from evoprune.space.pruning_space import PruningSpace
@@ -77,6 +78,7 @@ def execute(
         RunError: The run stopped and can be resumed.
     """
     check_names(config)
+    check_loop(config)
     with telling_of_full_disk(directory), RunStore(directory, config.identity(), config.to_yaml()) as store:
         if store.done:
             if isinstance(source, LiveSource):
@@ -168,16 +170,19 @@ class _Run:
             stage("search", self.notify, at_a_time(workers, "candidates")),
             closing(build_executor(config, work, workers, notify)) as executor,
         ):
-            run_search(
+            search_loop(config)(
                 build_search(config, prepared.encoding, SeedTree(config.run.seed)),
                 executor,
                 self.store.journal,
                 generations=config.ga.num_generations,
-                fitness_of=lambda evaluation: fitness(evaluation.objectives),
-                costs_of=lambda evaluation: costs_of(evaluation, objectives),
-                objectives=len(objectives),
+                yardstick=Yardstick(
+                    lambda evaluation: fitness(evaluation.objectives),
+                    lambda evaluation: costs_of(evaluation, objectives),
+                    len(objectives),
+                ),
                 may_go_on=rules,
                 notify=notify,
+                most=config.run.max_candidates,
             )
 
     def _finish(self, prepared: _Prepared) -> Mapping[str, Any]:

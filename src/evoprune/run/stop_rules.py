@@ -12,9 +12,10 @@ from evoprune.objectives.constraint import Constraint, total_violation
 from evoprune.results import Status
 from evoprune.run.config import Config
 from evoprune.run.journal import JournalEntry
-from evoprune.run.loop import EvaluationLog, merit
+from evoprune.run.loop import EvaluationLog
 from evoprune.run.mask_measures import SPARSITIES
 from evoprune.run.time_budget import TimeBudget
+from evoprune.run.yardstick import merit
 
 
 class Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from evoprune.genome import BitGenome, Segment
 
@@ -85,6 +85,25 @@ class Search(Protocol):
     @property
     def population(self) -> Sequence[BitGenome]:
         """The genomes that the next batch is bred from; empty before the first `tell`."""
+
+
+@runtime_checkable
+class AsynchronousSearch(Search, Protocol):
+    """A search that needn't wait for a whole batch: it may be asked again while candidates are still at work.
+
+    It is a function of its seed and of the order of all calls, those that gave nothing included: whoever repeats the calls gets
+    the same genomes.
+    """
+
+    def ask_one(self) -> BitGenome | None:
+        """One more genome, valid and new; None when it finds none, which may change with the next that it is told."""
+
+    def tell_one(self, scored: Scored) -> None:
+        """Costs of any genome that was asked for and not told yet.
+
+        Raises:
+            ValueError: It is none of those.
+        """
 
 
 class SearchFactory(Protocol):

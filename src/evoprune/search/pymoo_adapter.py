@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.nsga2 import NSGA2, RankAndCrowding
-from pymoo.algorithms.soo.nonconvex.ga import FitnessSurvival
 from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
@@ -208,20 +207,6 @@ def genetic(representation: Representation, settings: SearchSettings, *, objecti
         selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=settings.tournament_size),
         survival=ElitistReplacement(settings.elitism),
         **_variation(representation, settings, seen),
-    )
-    return PymooSearch(algorithm, seen, costs_of=lambda one: (-one.fitness,), objectives=1, seed=seed)
-
-
-def steady_state(
-    representation: Representation, settings: SearchSettings, *, objectives: int, seed: int
-) -> PymooSearch:
-    """A genetic algorithm that breeds one child at a time, which takes the place of the least fit (Whitley 1989, GENITOR)."""
-    del objectives
-    seen: set[str] = set()
-    algorithm = GeneticAlgorithm(
-        selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=settings.tournament_size),
-        survival=FitnessSurvival(),
-        **{**_variation(representation, settings, seen), "n_offsprings": 1},
     )
     return PymooSearch(algorithm, seen, costs_of=lambda one: (-one.fitness,), objectives=1, seed=seed)
 

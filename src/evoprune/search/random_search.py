@@ -23,6 +23,7 @@ class RandomSearch:
         self._keep_range = settings.initial_keep
         self._generator = np.random.default_rng(seed)
         self._seen: set[str] = set()
+        self._outstanding: set[str] = set()
         self._population: Sequence[BitGenome] = ()
 
     def ask(self) -> Sequence[BitGenome]:
@@ -31,17 +32,36 @@ class RandomSearch:
         for _ in range(ATTEMPTS * self._pop_size):
             if len(batch) == self._pop_size:
                 break
-            genome = sample(self._representation, self._keep_range, self._generator)
-            if genome.digest not in self._seen:
-                self._seen.add(genome.digest)
-                batch.append(genome)
+            batch += self._drawn()
         return batch
 
     def tell(self, scored: Sequence[Scored]) -> None:
         """Nothing is learnt; the batch becomes the population that reports look at."""
         self._population = [one.genome for one in scored]
 
+    def ask_one(self) -> BitGenome | None:
+        """One more sample; None when nearly every genome was tried."""
+        genome = next((genome for _ in range(ATTEMPTS) for genome in self._drawn()), None)
+        if genome is not None:
+            self._outstanding.add(genome.digest)
+        return genome
+
+    def tell_one(self, scored: Scored) -> None:
+        """Nothing is learnt; the latest `pop_size` are the population that reports look at."""
+        if scored.genome.digest not in self._outstanding:
+            raise ValueError("tell needs a genome that was asked for and not told yet")
+        self._outstanding.remove(scored.genome.digest)
+        self._population = [*self._population, scored.genome][-self._pop_size :]
+
     @property
     def population(self) -> Sequence[BitGenome]:
-        """The batch told last."""
+        """What was told last."""
         return self._population
+
+    def _drawn(self) -> list[BitGenome]:
+        """A sample, or nothing where it was drawn before."""
+        genome = sample(self._representation, self._keep_range, self._generator)
+        if genome.digest in self._seen:
+            return []
+        self._seen.add(genome.digest)
+        return [genome]

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from evoprune.genome import BitGenome, Segment
-from evoprune.search.base import Scored, Search, SearchFactory, SearchSettings
+from evoprune.search.base import AsynchronousSearch, Scored, Search, SearchFactory, SearchSettings
 from evoprune.search.diversity import mean_hamming_distance
 
 Answer = Callable[[BitGenome], Scored]
@@ -139,6 +139,62 @@ class SearchSuite(ABC):
         return self.factory()(groups or Groups(*GROUPS), SETTINGS, objectives=2, seed=seed)
 
 
+class AsynchronousSearchSuite(SearchSuite):
+    """For searches that may be asked again while candidates are still at work."""
+
+    def test_ask_one_gives_valid_new_genomes_while_nothing_is_told(self) -> None:
+        """Many more than a population, as a large cluster needs them."""
+        groups = Groups(*GROUPS)
+        search = self._asynchronous()
+        asked = [search.ask_one() for _ in range(5 * SETTINGS.pop_size)]
+        found = [genome for genome in asked if genome is not None]
+        assert len(set(found)) == len(asked), "a genome is missing, or was asked for twice"
+        assert all(groups.repair(genome) == genome for genome in found), "a genome was not repaired"
+
+    def test_first_genomes_are_those_of_the_first_batch(self) -> None:
+        """Whether the search waits or not: the first population depends on nothing that could be told."""
+        search = self._asynchronous()
+        assert [search.ask_one() for _ in range(SETTINGS.pop_size)] == list(self._search().ask())
+
+    def test_same_calls_give_the_same_genomes_and_another_order_others(self) -> None:
+        """Told out of order, with several under way at any time."""
+        asked = stagger(self._asynchronous(), noisy, self.generations, latest_first=True)
+        assert asked == stagger(self._asynchronous(), noisy, self.generations, latest_first=True)
+        assert len(set(asked)) == len(asked), "a genome was asked for twice"
+        in_order = stagger(self._asynchronous(), noisy, self.generations, latest_first=False)
+        assert (in_order != asked) == self.learns, (
+            "the order of what is told is to make a difference if the search learns"
+        )
+
+    def test_tell_one_refuses_what_was_never_asked_and_what_is_told_already(self) -> None:
+        """Nothing enters the population that nobody has evaluated, or twice."""
+        search, stranger = self._asynchronous(), self._asynchronous(seed=1).ask_one()
+        genome = search.ask_one()
+        assert genome is not None, "the search gives nothing"
+        assert stranger is not None, "the search gives nothing"
+        search.tell_one(noisy(genome))
+        for refused in (genome, stranger):
+            try:
+                search.tell_one(noisy(refused))
+            except ValueError:
+                continue
+            raise AssertionError("a genome was taken that is not under way")
+
+    def test_ask_one_gives_none_once_a_tiny_space_is_used_up(self) -> None:
+        """And stays calm about it."""
+        search = self._asynchronous(groups=Groups(2))
+        asked = [search.ask_one() for _ in range(8)]
+        found = [genome for genome in asked if genome is not None]
+        assert 1 <= len(found) == len(set(found)) <= 3, "a genome was asked for twice, or none at all"
+        search.tell_one(noisy(found[0]))
+        assert search.ask_one() is None or len(found) < 3, "a genome was asked for twice"
+
+    def _asynchronous(self, *, groups: Groups | None = None, seed: int = 0) -> AsynchronousSearch:
+        search = self._search(groups=groups, seed=seed)
+        assert isinstance(search, AsynchronousSearch), "the search has no ask_one and tell_one"
+        return search
+
+
 def play(search: Search, answer: Answer, generations: int) -> list[list[BitGenome]]:
     """Ask and tell until the search is done or `generations` are over; the batches that were asked for."""
     asked: list[list[BitGenome]] = []
@@ -148,6 +204,20 @@ def play(search: Search, answer: Answer, generations: int) -> list[list[BitGenom
             break
         asked.append(list(genomes))
         search.tell([answer(genome) for genome in genomes])
+    return asked
+
+
+def stagger(search: AsynchronousSearch, answer: Answer, rounds: int, *, latest_first: bool) -> list[BitGenome]:
+    """Keep a third of a population under way for so many populations, told in one order or the other; what was asked for."""
+    asked: list[BitGenome] = []
+    under_way: list[BitGenome] = []
+    for _ in range(rounds * SETTINGS.pop_size):
+        genome = search.ask_one()
+        if genome is not None:
+            asked.append(genome)
+            under_way.append(genome)
+        if len(under_way) > SETTINGS.pop_size // 3:
+            search.tell_one(answer(under_way.pop(-1 if latest_first else 0)))
     return asked
 
 

@@ -10,7 +10,8 @@ from evoprune.pruning.encodings.keep_ratios import KeepRatios
 from evoprune.pruning.encodings.threshold_exceptions import ThresholdExceptions
 from evoprune.pruning.encodings.weight_bits import WeightBits
 from evoprune.search.base import Scored, SearchSettings
-from evoprune.search.pymoo_adapter import genetic, nsga2, steady_state
+from evoprune.search.pymoo_adapter import genetic, nsga2
+from evoprune.search.steady_state import SteadyStateSearch
 from tests.pruning.encodings.spaces import build_space, faults, weight
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +38,7 @@ def test_steady_state_that_only_prunes_never_sets_a_bit_in_its_whole_history(see
     space = build_space(WEIGHTS)
     encoding, generator = WeightBits(space), np.random.default_rng(seed)
     initial = [BitGenome.from_bits(generator.random(encoding.length) < 0.9) for _ in range(6)]
-    search = steady_state(
+    search = SteadyStateSearch(
         encoding,
         settings(
             pop_size=6, crossover="single-point", mutation="prune", initial=initial, crossover_rate=crossover_rate
@@ -55,7 +56,7 @@ def test_steady_state_that_only_prunes_never_sets_a_bit_in_its_whole_history(see
             assert any(not np.any(child.bits & ~parent) for parent in parents)
 
 
-@pytest.mark.parametrize("factory", [genetic, steady_state, nsga2])
+@pytest.mark.parametrize("factory", [genetic, SteadyStateSearch, nsga2])
 @pytest.mark.parametrize("kind", [WeightBits, KeepRatios, ThresholdExceptions])
 @pytest.mark.parametrize("structure", ["unstructured", "2:4", "4x4"])
 def test_search_asks_for_valid_new_masks_and_repeats_itself(factory, kind, structure):
@@ -78,7 +79,8 @@ from evoprune.pruning.encodings.weight_bits import WeightBits
 from evoprune.pruning.maskable import MaskableWeight
 from evoprune.pruning.structures import Unstructured
 from evoprune.search.base import Scored, SearchSettings
-from evoprune.search.pymoo_adapter import genetic, steady_state
+from evoprune.search.pymoo_adapter import genetic
+from evoprune.search.steady_state import SteadyStateSearch
 
 search_name, kept, orders = sys.argv[1], int(sys.argv[2]) or None, int(sys.argv[3])
 # All in one layer, which takes more memory than many layers do.
@@ -98,7 +100,7 @@ assert encoding.length == 20_000_000
 settings = SearchSettings(
     pop_size=40, mutation_rate=1e-3, crossover_rate=0.9, tournament_size=3, elitism=2, initial_keep=(0.3, 0.9)
 )
-search = {"genetic": genetic, "steady-state": steady_state}[search_name](encoding, settings, objectives=1, seed=0)
+search = {"genetic": genetic, "steady-state": SteadyStateSearch}[search_name](encoding, settings, objectives=1, seed=0)
 seconds = []
 for _ in range(4):
     start = time.perf_counter()
