@@ -1,6 +1,9 @@
 import json
+import time
 
 import pytest
+
+from tests.cli.conftest import start
 
 TINY = "evoprune.testing.tiny:tiny_recipe"
 
@@ -76,3 +79,20 @@ def test_finetune_exits_with_two_for_settings_that_are_wrong_or_idle(evoprune, m
     wrong = evoprune("finetune", directory, "--lr", -1)
     assert (wrong.code, "training.retrain_lr" in wrong.err) == (2, True)
     assert not (directory / "finetuned").exists()
+
+
+def test_finetune_stopped_by_a_signal_leaves_nothing_and_begins_again(evoprune, masked):
+    directory, _ = masked
+    process = start("finetune", directory, "--epochs", 100_000)
+    patience = time.monotonic() + 60
+    while not (directory / "finetuned" / "manifest.json").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+    refused = evoprune("finetune", directory, "--epochs", 100_000)
+    assert (refused.code, "another process is at work" in refused.err) == (2, True)
+    process.terminate()
+    _, err = process.communicate(timeout=15)
+    assert (process.returncode, err) == (1, "stopped; the same command begins again\n")
+    assert list((directory / "finetuned").iterdir()) == []
+    assert evoprune("finetune", directory, "--epochs", 0).code == 0

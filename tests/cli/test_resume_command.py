@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 
@@ -41,3 +43,23 @@ def test_resume_refuses_a_configuration_that_was_edited(evoprune, finished):
     done = evoprune("resume", finished)
     assert done.code == 2
     assert "ga.pop_size: 4 there, 6 here" in done.err
+
+
+def test_resume_says_so_when_a_newer_version_wrote_the_run(evoprune, finished):
+    manifest = json.loads((finished / "manifest.json").read_text())
+    (finished / "manifest.json").write_text(json.dumps({**manifest, "format": 99, "evoprune": "7.0"}))
+    done = evoprune("resume", finished)
+    assert (done.code, done.err.count("\n")) == (2, 2)
+    assert "was written by a newer evoprune, 7.0: its manifest has format 99" in done.err
+    assert "use that version" in done.err
+
+
+def test_resume_says_which_version_knows_the_settings_that_it_does_not(evoprune, finished):
+    manifest = json.loads((finished / "manifest.json").read_text())
+    (finished / "manifest.json").write_text(json.dumps({**manifest, "evoprune": "7.0"}))
+    path = finished / "config.yaml"
+    path.write_text(path.read_text() + "dreams: {electric: true}\n")
+    done = evoprune("resume", finished)
+    assert done.code == 2
+    assert "was written by evoprune 7.0, this is" in done.err
+    assert "dreams" in done.err

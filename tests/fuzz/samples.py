@@ -23,6 +23,7 @@ from evoprune.recipes.data_file import DataFile
 from evoprune.results import Evaluation, Status
 from evoprune.run.artifacts import load_artifact, save_artifact
 from evoprune.run.checkpoint import read_checkpoint
+from evoprune.run.claim import MANIFEST
 from evoprune.run.config import make_config
 from evoprune.run.journal import JournalEntry, read_journal
 from evoprune.run.mask_import import read_masks
@@ -30,7 +31,7 @@ from evoprune.run.mask_records import STEPS, StepRecord, StepRecords
 from evoprune.run.settings import read_config
 from evoprune.run.sparse_weights import read_sparse_weights, sparse_weight_bytes
 from evoprune.run.states import State, StateFolder
-from evoprune.run.store import MANIFEST, RunStore
+from evoprune.run.store import RunStore
 from evoprune.testing.tiny import tiny_recipe
 
 FACTORY = "evoprune.testing.tiny:TinyCNN"

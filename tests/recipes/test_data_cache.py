@@ -1,10 +1,12 @@
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-from evoprune.caching import cache_directory
+from evoprune.caching import cache_directory, remove_old_parts
 from evoprune.errors import DataError
 from evoprune.recipes.cache import DataCache
 
@@ -38,3 +40,33 @@ def test_check_writable_says_what_to_set_when_the_cache_can_not_be_made(tmp_path
     with pytest.raises(DataError, match="can't be written") as caught:
         DataCache(tmp_path / "blocked" / "mnist").check_writable()
     assert "EVOPRUNE_CACHE" in caught.value.hint
+
+
+def test_remove_old_parts_leaves_what_others_may_be_writing(tmp_path: Path):
+    for name, age_h in (
+        (".data.a1b2.part", 25),
+        (".data.c3d4.part", 23),
+        ("data", 99),
+        ("data.part", 99),
+        (".part", 0),
+    ):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, times=(time.time() - 3600 * age_h,) * 2)
+    remove_old_parts(tmp_path)
+    remove_old_parts(tmp_path / "missing")
+    assert {path.name for path in tmp_path.iterdir()} == {".data.c3d4.part", "data", "data.part", ".part"}
+
+
+def test_read_removes_what_a_process_left_that_was_killed_long_ago(tiny, monkeypatch):
+    tiny.cache.store(tiny.images, tiny.contents[tiny.images.name])
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(SystemExit))
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    with pytest.raises(SystemExit):
+        tiny.cache.store(tiny.images, b"half of a file")
+    monkeypatch.undo()
+    (part,) = tiny.cache.folder.glob(".*")
+    assert tiny.cache.read(tiny.images) is not None
+    assert part.exists()
+    os.utime(part, times=(0, 0))
+    tiny.cache.read(tiny.images)
+    assert [path.name for path in tiny.cache.folder.iterdir()] == [tiny.images.name]

@@ -1,18 +1,20 @@
-"""`python -m tests.run.dying_runs CONFIG FOLDER all|some`: one run that nothing disturbs, and one for each step to die at.
+"""`python -m tests.run.dying_runs FOLDER all|some CONFIG [RUN]`: one run that nothing disturbs, and one for each step to die at.
 
-They end in FOLDER as `whole` and `killed-<step>`; `steps.json` there says what each step is. Python and torch are loaded once:
-each run is a fork of this process.
+They end in FOLDER as `whole` and `killed-<step>`; `steps.json` there says what each step is. Where a finished RUN is named, they
+fine-tune it. Python and torch are loaded once: each run is a fork of this process.
 """
 
 import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from evoprune.run.config import make_config
+from evoprune.run.finetune import finetune_run
 from evoprune.run.problem import RecipeSource
 from evoprune.run.runner import execute
 from evoprune.run.settings import read_config
@@ -20,15 +22,14 @@ from tests.run.conftest import TINY
 from tests.run.deaths import NEVER, Fate, first_and_last_of_each, in_a_fork
 
 
-def main(config_path: Path, folder: Path, which: str) -> None:
-    config = make_config(read_config(config_path))
+def main(folder: Path, which: str, work: Callable[[Path], None]) -> None:
     torch.set_num_threads(1)
     torch.optim.SGD([torch.zeros(1)])  # imports what would otherwise be imported in every fork
 
     def run(name: str, last: int) -> list[str]:
         os.environ["EVOPRUNE_CACHE"] = str(folder / name / "cache of run")
         fate = Fate(folder / name, last)
-        execute(config, RecipeSource(TINY, None, None, config.run.seed), folder / name / "run")
+        work(folder / name / "run")
         return fate.steps
 
     assert in_a_fork(lambda: (folder / "steps.json").write_text(json.dumps(run("whole", NEVER)))) == 0
@@ -38,5 +39,18 @@ def main(config_path: Path, folder: Path, which: str) -> None:
         assert ended == -signal.SIGKILL, f"step {number}, {steps[number]}: exit code {ended}"
 
 
+def work_on(config_path: Path, finished: Path | None = None) -> Callable[[Path], None]:
+    config = make_config(read_config(config_path))
+    source = RecipeSource(TINY, None, None, config.run.seed)
+
+    def work(out: Path) -> None:
+        if finished is None:
+            execute(config, source, out)
+        else:
+            finetune_run(finished, config, source, out, lambda _: None)
+
+    return work
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), sys.argv[2], work_on(*map(Path, sys.argv[3:])))

@@ -2,14 +2,19 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 
 import evoprune as ep
-from evoprune.errors import ConfigError, UsageError
+from evoprune.errors import ConfigError, ReplayMismatchError, RunError, UsageError
 from evoprune.mask_plan import MaskPlan
+from evoprune.run.claim import Claim
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
+from tests.run.resumed import left_over
+from tests.run.test_full_disk import Disk
 
 TINY = "evoprune.testing.tiny:tiny_recipe"
 TRAINING = {"epochs": 1, "retrain_epochs": 1, "batch_size": 64}
@@ -46,6 +51,14 @@ def run(runs, tmp_path):
 
 def contents(directory):
     return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def results(directory):
+    """All files but the count of looks at the test set, which differs after a second try."""
+    files = {path.name: content for path, content in contents(directory).items()}
+    manifest = json.loads(files.pop("manifest.json"))
+    assert manifest.pop("test_set_reads") >= 1
+    return files, manifest
 
 
 def test_finetune_keeps_pruned_weights_zero_bit_for_bit(run):
@@ -121,6 +134,90 @@ def test_finetune_refuses_to_overwrite(run):
     with pytest.raises(UsageError, match="is not empty"):
         ep.finetune(directory, epochs=0)
     assert contents(directory) == before
+
+
+def test_finetune_refuses_the_directory_of_a_run(run):
+    directory, other = run("masks"), run("channels")
+    before = contents(other)
+    with pytest.raises(UsageError, match="is not empty: it holds a run"):
+        ep.finetune(directory, out=other)
+    (other / "manifest.json").unlink()
+    with pytest.raises(UsageError, match="is not empty and not a run"):
+        ep.finetune(directory, out=other)
+    assert contents(other).items() <= before.items()
+
+
+def test_finetune_is_refused_where_another_process_is_at_work(run, monkeypatch):
+    directory, taken = run("masks"), []
+
+    def take_twice(out, identity):
+        taken.append(Claim(out, identity))
+        return Claim(out, identity)
+
+    monkeypatch.setattr("evoprune.run.finetune.Claim", take_twice)
+    with pytest.raises(UsageError, match=r"another process is at work in .*finetuned"):
+        ep.finetune(directory)
+    taken[0].release()
+    monkeypatch.undo()
+    assert ep.finetune(directory).comparison["finetuned"]
+
+
+@pytest.fixture
+def killed_in_the_middle(run):
+    """A run, and where a fine-tuning for one epoch was killed after it had begun to read the test set."""
+    directory = run("masks")
+    ep.finetune(directory, epochs=1)
+    manifest = json.loads((directory / "finetuned" / "manifest.json").read_text())
+    (directory / "finetuned" / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+    (directory / "finetuned" / "comparison.json").unlink()
+    (directory / "finetuned" / ".comparison.json.a1b2c3d4.part").touch()
+    return directory
+
+
+def test_finetune_begins_again_where_a_process_died_and_counts_both_looks_at_the_test_set(killed_in_the_middle):
+    directory = killed_in_the_middle
+    ep.finetune(directory, epochs=1)
+    manifest = json.loads((directory / "finetuned" / "manifest.json").read_text())
+    assert (manifest["status"], manifest["test_set_reads"]) == ("done", 2)
+    assert left_over(directory / "finetuned") == []
+
+
+def test_finetune_names_what_differs_from_what_a_dead_process_began(killed_in_the_middle):
+    before = contents(killed_in_the_middle)
+    with pytest.raises(ReplayMismatchError, match=r"training\.retrain_epochs: 1\.0 there, 2\.0 here"):
+        ep.finetune(killed_in_the_middle, epochs=2)
+    assert contents(killed_in_the_middle) == before
+
+
+@pytest.mark.parametrize("kind", ["masks", "channels"])
+def test_finetune_says_so_when_the_disk_is_full_and_ends_well_when_there_is_room(run, kind):
+    directory = run(kind)
+    ep.finetune(directory, out=directory / "whole")
+    whole = results(directory / "whole")
+    for room in range(6):
+        with pytest.MonkeyPatch.context() as patch:
+            Disk(patch, room)
+            with pytest.raises(RunError, match=r"can't write to .*: No space left on device; make room"):
+                ep.finetune(directory)
+        assert left_over(directory) == []
+    ep.finetune(directory)
+    assert results(directory / "finetuned") == whole
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks for the names of open files in /proc")
+def test_finetune_that_dies_at_any_of_its_writes_ends_well_at_the_second_try(run, tmp_path):
+    directory = run("masks")
+    folder = tmp_path / "tries"
+    folder.mkdir()
+    arguments = [folder, "all", directory / "config.yaml", directory]
+    subprocess.run([sys.executable, "-m", "tests.run.dying_runs", *arguments], check=True)
+    steps, whole = json.loads((folder / "steps.json").read_text()), results(folder / "whole" / "run")
+    for place in sorted(folder.glob("killed-*")):
+        moment = steps[int(place.name.removeprefix("killed-"))]
+        ep.finetune(directory, out=place / "run")
+        assert results(place / "run") == whole, moment
+        assert left_over(place / "run") == [], moment
 
 
 def test_finetune_refuses_what_is_no_finished_run(run, tmp_path):

@@ -156,14 +156,8 @@ def test_run_that_dies_at_any_of_its_writes_resumes_to_the_same_end(
     """At half a line, before and after it, and around each file that is put in its place. Slow tests: at most twice a file."""
     config = mask_config() if kind == "masks" else small_config()
     (tmp_path / "config.yaml").write_text(config.to_yaml())
-    command = [
-        sys.executable,
-        "-m",
-        "tests.run.dying_runs",
-        tmp_path / "config.yaml",
-        tmp_path,
-        "all" if FULL else "some",
-    ]
+    which = "all" if FULL else "some"
+    command = [sys.executable, "-m", "tests.run.dying_runs", tmp_path, which, tmp_path / "config.yaml"]
     subprocess.run(command, check=True)
     steps = json.loads((tmp_path / "steps.json").read_text())
     for folder in sorted(tmp_path.glob("killed-*")):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from evoprune.errors import ReplayMismatchError, StoreCorruptedError, UsageError
-from evoprune.run.store import CONFIG, JOURNAL, LOCK, MANIFEST, RunStore
+from evoprune.run.claim import LOCK, MANIFEST
+from evoprune.run.store import CONFIG, JOURNAL, RunStore
 
 IDENTITY = {"ga": {"pop_size": 4}, "run": {"seed": 0}}
 HOLD = """
@@ -101,7 +102,7 @@ def test_store_says_so_when_the_lock_cannot_be_written(tmp_path, monkeypatch):
     def refuse(lock, **_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("evoprune.run.store.FileLock.acquire", refuse)
+    monkeypatch.setattr("evoprune.run.claim.FileLock.acquire", refuse)
     with pytest.raises(UsageError, match=r"can't write to the output directory .*: Permission denied"):
         RunStore(tmp_path, IDENTITY, "")
     assert list(tmp_path.iterdir()) == []
@@ -163,5 +164,8 @@ def test_pin_refuses_another_value_at_a_resume(run):
     with RunStore(run, IDENTITY, "") as store:
         store.pin("data", {"train": "1"})
         store.pin("data", {"train": "1"})
-    with RunStore(run, IDENTITY, "") as store, pytest.raises(ReplayMismatchError, match=r"another data: .*'1'.*'2'"):
+    with (
+        RunStore(run, IDENTITY, "") as store,
+        pytest.raises(ReplayMismatchError, match=r"another data\.train: 1 then, 2 now"),
+    ):
         store.pin("data", {"train": "2"})

@@ -24,6 +24,7 @@ from evoprune.run.problem import ProblemSource
 
 GRACE_S: Final = 5.0
 """Seconds that stopping may take before another signal is heard."""
+_AGAIN: Final = "the same command begins again"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
@@ -39,10 +40,13 @@ def run_in_terminal(config: Config, source: ProblemSource, directory: Path) -> N
 
 
 def finetune_in_terminal(directory: Path, config: Config, source: ProblemSource, out: Path) -> None:
-    """Train a run's finished model further and show what that changed; nothing stays of it on Ctrl-C or SIGTERM."""
+    """Train a run's finished model further and show what that changed; begun again from the start when it was stopped."""
     console = Console()
-    with _stopping_with("nothing was written"), console:
-        comparison = finetune_run(directory, config, source, out, console)
+    try:
+        with _stopping_with(_AGAIN), console:
+            comparison = finetune_run(directory, config, source, out, console)
+    except RunError as error:
+        raise type(error)(error.message, error.hint or _AGAIN) from error
     console.show_finetuned(comparison, out)
 
 

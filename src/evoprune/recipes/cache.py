@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from evoprune.caching import PART, remove_old_parts
 from evoprune.errors import DataError
 from evoprune.recipes.data_file import DataFile
 from evoprune.recipes.idx import Bytes
@@ -27,6 +28,7 @@ class DataCache:
 
     def read(self, file: DataFile) -> Bytes | None:
         """The mapped array of `file`, or None where it is missing or damaged."""
+        remove_old_parts(self.folder)
         try:
             return file.open(self.folder / file.name)
         except DataError:
@@ -62,7 +64,7 @@ class DataCache:
     def _temporary(self, name: str) -> Path:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, path = tempfile.mkstemp(prefix=f".{name}-", dir=self.folder)
+            handle, path = tempfile.mkstemp(prefix=f".{name}-", suffix=PART, dir=self.folder)
         except OSError as error:
             raise self._not_writable(error) from error
         os.close(handle)

@@ -26,6 +26,7 @@ WEIGHTS: Final = "model.safetensors"
 PLAN: Final = "plan.json"
 MASKS: Final = "masks.safetensors"
 MODEL: Final = "model.json"
+ARTIFACT_FILES: Final = (WEIGHTS, PLAN, MASKS, MODEL)
 FORMAT: Final = 1
 CHANNEL_KIND: Final = "channels"
 MASK_KIND: Final = "masks"

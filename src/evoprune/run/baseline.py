@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from evoprune.artifact import put_weights, read_weights, weight_bytes
-from evoprune.caching import cache_directory
+from evoprune.caching import cache_directory, remove_old_parts
 from evoprune.errors import ConfigError, DivergedError, StoreCorruptedError
 from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.training import train
@@ -130,6 +130,7 @@ class KeptBaseline:
 
     def read(self) -> dict[str, torch.Tensor] | None:
         """The weights, or None when there are none or they are not what was written."""
+        remove_old_parts(self.path.parent)
         try:
             return _verified(self.path, read_json(self._card).get("sha256"))
         except StoreCorruptedError:

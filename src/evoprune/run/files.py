@@ -12,11 +12,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
+from evoprune.caching import PART
 from evoprune.errors import RunError, StoreCorruptedError
 
 _BLOCK: Final = 1 << 20
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PART: Final = ".part"
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def append_line(file: FileIO, line: str, *, sync: bool) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary name beside `path`, sync, and rename: a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -89,7 +89,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def remove_parts(folder: Path) -> None:
     """Remove what processes left that were killed in `write_atomically`; for folders where nobody else is writing."""
-    for path in folder.glob(f".*{_PART}"):
+    for path in folder.glob(f".*{PART}"):
         path.unlink(missing_ok=True)
 
 

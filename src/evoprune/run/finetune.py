@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,26 +21,30 @@ from evoprune.pruning.apply import AnyPlan
 from evoprune.pruning.maskable import maskable_weights
 from evoprune.pruning.weight_masks import masks_as_tensors
 from evoprune.results import ModelReport
-from evoprune.run.artifacts import MODEL, WEIGHTS, load_artifact, read_artifact_plan, save_artifact
+from evoprune.run.artifacts import ARTIFACT_FILES, MODEL, WEIGHTS, load_artifact, read_artifact_plan, save_artifact
 from evoprune.run.assemble import place, resolve_device, retraining_schedule, to_device
+from evoprune.run.claim import DONE, MANIFEST, Claim
 from evoprune.run.config import Config, make_config
 from evoprune.run.epoch_reporter import EpochReporter
-from evoprune.run.files import read_json, write_json
+from evoprune.run.files import read_json, telling_of_full_disk, write_json
 from evoprune.run.fingerprints import digests_of_data
 from evoprune.run.finish import judge, report_on
-from evoprune.run.manifest import new_manifest, read_manifest
+from evoprune.run.manifest import read_manifest
 from evoprune.run.mask_report import layers_document
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.recipe_runs import recipe_source
 from evoprune.run.settings import read_config
 from evoprune.run.stopwatch import stage
-from evoprune.run.store import ARTIFACT, COMPARISON, CONFIG, MANIFEST
+from evoprune.run.store import ARTIFACT, COMPARISON, CONFIG
 from evoprune.seeding import SeedTree
 
 FINETUNED: Final = "finetuned"
 """Folder in the run directory, unless another is named."""
 SECTIONS: Final = ("training", "execution")
 """Settings that can be changed; what the run is about stays."""
+FROM: Final = "from_weights_sha256"
+"""In the identity of a fine-tuning, and of nothing else."""
+READS: Final = "test_set_reads"
 
 
 def finetune_run(
@@ -55,24 +59,28 @@ def finetune_run(
         directory: Of a finished run, of masks or of channels.
         config: What `finetune_config` returned.
         source: The run's problem.
-        out: New or empty. It gets an artifact, `comparison.json` and a manifest that counts what was read of the test set.
+        out: New or empty, or where the same was begun by a process that died: it begins again there. It gets an artifact,
+            `comparison.json` and a manifest that counts what was read of the test set.
         notify: Told of progress.
 
     Returns:
         The document of `comparison.json`: the run's `baseline` and `pruned`, and `finetuned`, with `layers` where it has masks.
 
     Raises:
-        UsageError: There is no finished run in `directory`, `out` holds something, or the problem is not the run's.
+        UsageError: There is no finished run in `directory`, `out` holds something or another process is at work there, or the
+            problem is not the run's.
         StoreCorruptedError: A file of the run is damaged.
+        RunError: There was no room on the disk.
     """
     manifest = _finished(directory)
-    _take_place(out)
+    card = read_json(directory / ARTIFACT / MODEL)
     device = resolve_device(config.execution.device)
-    with stage("data", notify):
-        problem = source.load(notify)
-        _check_same_data(directory, manifest, problem)
-    problem = replace(problem, example_inputs=to_device(problem.example_inputs, device))
-    return _Finetuning(directory, config, problem, device, out, notify).execute()
+    with telling_of_full_disk(out), _claimed(out, _identity(config, card)) as claim:
+        with stage("data", notify):
+            problem = source.load(notify)
+            _check_same_data(directory, manifest, problem)
+        problem = replace(problem, example_inputs=to_device(problem.example_inputs, device))
+        return _Finetuning(directory, card, config, problem, device, claim, notify).execute()
 
 
 def finetune_config(
@@ -125,38 +133,62 @@ def _finished(directory: Path) -> dict[str, Any]:
     if not (directory / MANIFEST).is_file():
         raise UsageError(f"{directory} is not a run directory: it has no {MANIFEST}", "name one that evoprune run made")
     manifest = read_manifest(directory / MANIFEST)
-    if manifest.get("status") != "done" or not (directory / ARTIFACT).is_dir():
+    if manifest.get("status") != DONE or not (directory / ARTIFACT).is_dir():
         raise UsageError(
             f"the run in {directory} is not over: there is no finished model yet", f"first: evoprune resume {directory}"
         )
     return manifest
 
 
-def _take_place(out: Path) -> None:
+def _identity(config: Config, card: Mapping[str, Any]) -> dict[str, Any]:
+    settings = config.identity()
+    return {"training": settings["training"], "seed": settings["run"]["seed"], FROM: card.get("weights_sha256")}
+
+
+@contextmanager
+def _claimed(out: Path, identity: Mapping[str, Any]) -> Iterator[Claim]:
+    """The directory of the result, held for this process; empty again after an error, unless the test set was read by then."""
+    _refuse_results(out)
+    claim = Claim(out, identity)
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out} is not empty", "choose another --out; nothing was changed")
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"can't write to {out}: {error.strerror}", "choose another --out") from error
+        yield claim
+    except BaseException:
+        if claim.recall(READS) is None:
+            claim.withdraw((*ARTIFACT_FILES, COMPARISON))
+        raise
+    finally:
+        claim.release()
+
+
+def _refuse_results(out: Path) -> None:
+    manifest = read_manifest(out / MANIFEST) if (out / MANIFEST).is_file() else None
+    if manifest is None:
+        return
+    ours = FROM in (manifest.get("identity") or ())
+    if manifest.get("status") == DONE or not ours:
+        what = "a finished fine-tuning" if ours else "a run"
+        raise UsageError(f"{out} is not empty: it holds {what}", "choose another --out; nothing was changed")
 
 
 def _check_same_data(directory: Path, manifest: Mapping[str, Any], problem: Problem) -> None:
-    begun = manifest.get("pinned", {}).get("data")
+    begun, now = manifest.get("pinned", {}).get("data"), digests_of_data(problem.task)
     # Other data could bring what the model was tested on into its training.
-    if begun is not None and begun != digests_of_data(problem.task):
+    if begun is not None and begun != now:
+        sets = [name for name in now if not isinstance(begun, dict) or begun.get(name) != now[name]]
         raise ReplayMismatchError(
-            f"the data is not what the run in {directory} was begun with", "restore it, or the recipe that makes it"
+            f"the data is not what the run in {directory} was begun with: {', '.join(sets)}",
+            "restore it, or the recipe that makes it",
         )
 
 
 @dataclass(frozen=True)
 class _Finetuning:
     directory: Path
+    card: Mapping[str, Any]
     config: Config
     problem: Problem
     device: torch.device
-    out: Path
+    claim: Claim
     notify: Listener
 
     def execute(self) -> Mapping[str, Any]:
@@ -166,20 +198,15 @@ class _Finetuning:
         with stage("finetune", self.notify, "the pruned network, on train and select"):
             self._train(model, plan)
         with stage("report", self.notify):
-            save_artifact(self.out, model, plan, factory=self._card["factory"], task=self.problem.task)
-            manifest = self._manifest()
+            out = self.claim.directory
+            save_artifact(out, model, plan, factory=self.card.get("factory"), task=self.problem.task)
             # Before the test set is read: a count that is too high says more than one that is too low.
-            write_json(self.out / MANIFEST, manifest)
+            self.claim.remember(READS, (self.claim.recall(READS) or 0) + 1)
             accuracy = judge(model, self.problem.task.test, self.problem, self.config, self.device)
             comparison = self._comparison(report_on(model, self.problem, accuracy=accuracy, latency_ms=None), plan)
-            write_json(self.out / COMPARISON, comparison)
-            write_json(self.out / MANIFEST, {**manifest, "status": "done"})
+            write_json(out / COMPARISON, comparison)
+            self.claim.remember("status", DONE)
         return comparison
-
-    @cached_property
-    def _card(self) -> Mapping[str, Any]:
-        """What `model.json` of the run's artifact says."""
-        return read_json(self.directory / ARTIFACT / MODEL)
 
     def _train(self, model: nn.Module, plan: AnyPlan) -> None:
         task, training = self.problem.task, self.config.training
@@ -192,7 +219,7 @@ class _Finetuning:
                     both,
                     retraining_schedule(training, both, epochs=training.retrain_epochs),
                     loss=task.loss,
-                    seeds=SeedTree(self.config.run.seed).child("finetune", self._card["weights_sha256"]),
+                    seeds=SeedTree(self.config.run.seed).child("finetune", str(self.card.get("weights_sha256"))),
                     device=self.device,
                     micro_batch=MicroBatch(training.batch_size, stage="fine-tuning", notify=self.notify),
                     on_step=reporter,
@@ -204,21 +231,12 @@ class _Finetuning:
             ) from error
         model.eval()
 
-    def _manifest(self) -> dict[str, Any]:
-        settings = self.config.identity()
-        identity = {
-            "training": settings["training"],
-            "seed": settings["run"]["seed"],
-            "from_weights_sha256": self._card["weights_sha256"],
-        }
-        return {**new_manifest(identity), "test_set_reads": 1}
-
     def _comparison(self, report: ModelReport, plan: AnyPlan) -> dict[str, Any]:
         before = read_json(self.directory / COMPARISON)
         document = {"baseline": before["baseline"], "pruned": before["pruned"], "finetuned": report.to_json()}
         if isinstance(plan, MaskPlan):
             document["finetuned"] |= {
-                "size_bytes": (self.out / WEIGHTS).stat().st_size,
+                "size_bytes": (self.claim.directory / WEIGHTS).stat().st_size,
                 "sparsity": plan.sparsity,
                 "nonzero_params": report.params - (plan.size - plan.kept),
             }

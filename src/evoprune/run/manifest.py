@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evoprune import __version__
-from evoprune.errors import StoreCorruptedError
+from evoprune.errors import ReplayMismatchError, StoreCorruptedError
 from evoprune.run.files import read_json
 
 FORMAT: Final = 1
@@ -36,10 +36,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
     Raises:
         StoreCorruptedError: The file is missing or damaged.
+        ReplayMismatchError: A newer evoprune has written it.
     """
     document = read_json(path)
     if not isinstance(document.get("identity"), dict):
         return document
+    _refuse_newer(path, document)
     kinds = {"versions": dict, "pinned": dict, "dense": dict, "status": str, "baseline_sha256": str, **_COUNTS}
     wrong = [name for name, kind in kinds.items() if name in document and type(document[name]) is not kind]
     wrong += [name for name in _COUNTS if name in document and name not in wrong and document[name] < 0]
@@ -55,6 +57,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path} is damaged: {', '.join(wrong)} can't be what it says", "restore the file from a copy"
         )
     return document
+
+
+def _refuse_newer(path: Path, document: Mapping[str, Any]) -> None:
+    found = document.get("format")
+    if type(found) is int and found > FORMAT:
+        raise ReplayMismatchError(
+            f"{path.parent} was written by a newer evoprune, {document.get('evoprune')!s:.20}: its manifest has format "
+            f"{found!s:.20}, this one ({__version__}) reads {FORMAT}",
+            "use that version, or choose another --out",
+        )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

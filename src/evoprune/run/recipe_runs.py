@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evoprune.errors import UsageError
+from evoprune import __version__
+from evoprune.errors import ConfigError, ReplayMismatchError, UsageError
+from evoprune.run.claim import MANIFEST
 from evoprune.run.config import Config, make_config
+from evoprune.run.manifest import read_manifest
 from evoprune.run.problem import RecipeSource
 from evoprune.run.settings import merge, read_config
 from evoprune.run.store import CONFIG
@@ -17,12 +20,24 @@ def stored_config(directory: Path) -> Config:
     """The configuration that a recipe's run was started with.
 
     Raises:
-        UsageError: There is no run of a recipe in the directory.
+        UsageError: There is no run of a recipe in the directory, or one of a version whose settings are unknown here.
+        StoreCorruptedError: Its manifest is damaged.
     """
     path = directory / CONFIG
     if not path.is_file():
         raise UsageError(f"{directory} is not a run directory: it has no {CONFIG}")
-    resolved = make_config(read_config(path))
+    manifest = read_manifest(directory / MANIFEST) if (directory / MANIFEST).is_file() else {}
+    try:
+        resolved = make_config(read_config(path))
+    except ConfigError as error:
+        writer = manifest.get("evoprune", __version__)
+        if writer == __version__:
+            raise
+        # Its settings may well be right, and only unknown here.
+        raise ReplayMismatchError(
+            f"{directory} was written by evoprune {writer!s:.20}, this is {__version__}: {error.message}",
+            "use that version",
+        ) from error
     if resolved.recipe is None:
         raise UsageError(
             f"{directory} was started from Python", "call evoprune.evolve again with the same arguments and out"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from evoprune.errors import ReplayMismatchError, UsageError
-from evoprune.run.files import remove_parts, write_atomically, write_json
+from evoprune.run.claim import DONE, Claim
+from evoprune.run.files import write_atomically, write_json
 from evoprune.run.journal import Journal
-from evoprune.run.manifest import differences, new_manifest, read_manifest
 
-MANIFEST: Final = "manifest.json"
 CONFIG: Final = "config.yaml"
 JOURNAL: Final = "evaluations.jsonl"
 EVENTS: Final = "events.jsonl"
@@ -24,7 +21,6 @@ LOG: Final = "run.log"
 COMPARISON: Final = "comparison.json"
 BASELINE: Final = "baseline/model.safetensors"
 ARTIFACT: Final = "artifact"
-LOCK: Final = ".lock"
 _FOLDERS: Final = ("baseline", ARTIFACT, "solutions", "states")
 
 _logger = logging.getLogger("evoprune")
@@ -45,31 +41,28 @@ class RunStore:
 
     def __init__(self, directory: Path, identity: Mapping[str, Any], config_yaml: str) -> None:
         self.directory = directory
-        self._fresh = not (directory / MANIFEST).exists()
-        self._lock = _lock(directory, identity)
+        self._claim = Claim(directory, identity, _FOLDERS)
         try:
-            for folder in (directory, *(directory / name for name in _FOLDERS)):
-                remove_parts(folder)
-            self._manifest = _open_manifest(directory, identity, config_yaml)
+            if not (directory / CONFIG).exists():
+                write_atomically(directory / CONFIG, config_yaml.encode())
             self.journal = Journal(directory / JOURNAL)
             self._log = _log_to(directory / LOG)
         except BaseException:
-            self._lock.release()
+            self._claim.release()
             raise
 
     @property
     def done(self) -> bool:
         """Whether the run has ended and everything is written."""
-        return self._manifest.get("status") == "done"
+        return bool(self.recall("status") == DONE)
 
     def recall(self, key: str) -> Any:
         """A value that `remember` wrote, in this process or an earlier one; None when there is none."""
-        return self._manifest.get(key)
+        return self._claim.recall(key)
 
     def remember(self, key: str, value: Any) -> None:
         """Keep a JSON value in the manifest."""
-        self._manifest[key] = value
-        write_json(self.directory / MANIFEST, self._manifest)
+        self._claim.remember(key, value)
 
     def pin(self, key: str, value: Any) -> None:
         """Keep a value that must be the same at every resume.
@@ -77,10 +70,10 @@ class RunStore:
         Raises:
             ReplayMismatchError: It was another one when the run began.
         """
-        known = self._manifest.get("pinned", {})
+        known = self.recall("pinned") or {}
         if key in known and known[key] != value:
             raise ReplayMismatchError(
-                f"{self.directory} was begun with another {key}: {known[key]} then, {value} now",
+                f"{self.directory} was begun with another {_change(key, known[key], value)}",
                 "restore what it was begun with, or start a new run with another --out",
             )
         if key not in known:
@@ -96,18 +89,22 @@ class RunStore:
 
     def close(self) -> None:
         """Release the directory."""
-        with ExitStack() as stack:  # whatever fails, the rest is done
-            stack.callback(self._lock.release)
-            stack.callback(self._log.close)
-            stack.callback(_logger.removeHandler, self._log)
-            self.journal.close()
+        self._close(self._claim.release)
 
     def withdraw(self) -> None:
         """Close, and leave no trace of a run that began here and has nothing yet: its settings can be corrected."""
-        self.close()
-        if self._fresh and self.recall("baseline_sha256") is None:
-            for name in (JOURNAL, EVENTS, LOG, CONFIG, MANIFEST, LOCK):
-                (self.directory / name).unlink(missing_ok=True)
+        nothing_yet = self._claim.fresh and self.recall("baseline_sha256") is None
+        self._close(self._remove if nothing_yet else self._claim.release)
+
+    def _remove(self) -> None:
+        self._claim.withdraw((JOURNAL, EVENTS, LOG, CONFIG))
+
+    def _close(self, leave: Callable[[], None]) -> None:
+        with ExitStack() as stack:  # whatever fails, the rest is done
+            stack.callback(leave)
+            stack.callback(self._log.close)
+            stack.callback(_logger.removeHandler, self._log)
+            self.journal.close()
 
     def __enter__(self) -> RunStore:
         return self
@@ -121,54 +118,12 @@ class RunStore:
             self.close()
 
 
-def _lock(directory: Path, identity: Mapping[str, Any]) -> BaseFileLock:
-    lock = FileLock(directory / LOCK)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        # Before the first write: what is not ours is not touched.
-        _refuse_others(directory, identity)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UsageError(
-            f"another process is at work in {directory}", "wait for it, or choose another --out"
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"can't write to the output directory {directory}: {error.strerror}", "choose another --out"
-        ) from error
-    return lock
-
-
-def _refuse_others(directory: Path, identity: Mapping[str, Any]) -> None:
-    path = directory / MANIFEST
-    manifest = read_manifest(path) if path.exists() else {}
-    if not isinstance(manifest.get("identity"), dict):
-        strangers = sorted(entry.name for entry in directory.iterdir() if not _is_our_beginning(entry.name))
-        if strangers:
-            raise UsageError(
-                f"{directory} is not empty and not a run of evoprune (it holds {', '.join(strangers[:3])})",
-                "choose another --out; nothing was changed",
-            )
-        return
-    differing = differences(manifest, new_manifest(identity))
-    if differing:
-        raise ReplayMismatchError(
-            f"{directory} holds another run: {'; '.join(differing)}", "choose another --out; nothing was changed"
-        )
-
-
-def _is_our_beginning(name: str) -> bool:
-    # What a process leaves that is killed before its manifest is in place.
-    return name == LOCK or name.startswith(f".{MANIFEST}.")
-
-
-def _open_manifest(directory: Path, identity: Mapping[str, Any], config_yaml: str) -> dict[str, Any]:
-    _refuse_others(directory, identity)
-    if not (directory / MANIFEST).exists():
-        write_json(directory / MANIFEST, new_manifest(identity))
-    if not (directory / CONFIG).exists():
-        write_atomically(directory / CONFIG, config_yaml.encode())
-    return read_manifest(directory / MANIFEST)
+def _change(key: str, old: Any, new: Any) -> str:
+    """What is another one, and how; of several things under one key, those that are."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return f"{key}: {old} then, {new} now"
+    parts = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    return "; ".join(f"{key}.{name}: {old.get(name)} then, {new.get(name)} now" for name in parts)
 
 
 class _LogFile(logging.FileHandler):

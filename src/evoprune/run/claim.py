@@ -1,0 +1,111 @@
+"""One directory, one writer: a lock that a dead process doesn't keep, and the manifest that says whose the directory is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from evoprune.errors import ReplayMismatchError, UsageError
+from evoprune.run.files import remove_parts, write_json
+from evoprune.run.manifest import differences, new_manifest, read_manifest
+
+MANIFEST: Final = "manifest.json"
+LOCK: Final = ".lock"
+DONE: Final = "done"
+
+
+class Claim:
+    """A directory that is this process's alone until it is released, with its manifest in place.
+
+    Args:
+        directory: Created when missing; it is empty, or holds a manifest of this very identity.
+        identity: Everything that decides what will lie in it, as JSON values.
+        folders: Those in it that this process writes to; what a killed one left half-written there is removed.
+
+    Raises:
+        UsageError: The directory can't be written, is in use by another process or holds something else; it is as it was.
+        ReplayMismatchError: Its manifest has another identity; the message names the settings that differ.
+    """
+
+    def __init__(self, directory: Path, identity: Mapping[str, Any], folders: Iterable[str] = ()) -> None:
+        self.directory = directory
+        self._lock = _lock(directory, identity)
+        self.fresh: Final = not (directory / MANIFEST).exists()
+        try:
+            for folder in (directory, *(directory / name for name in folders)):
+                remove_parts(folder)
+            self._manifest = _open_manifest(directory, identity)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def recall(self, key: str) -> Any:
+        """A value that `remember` wrote, in this process or an earlier one; None when there is none."""
+        return self._manifest.get(key)
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a JSON value in the manifest."""
+        self._manifest[key] = value
+        write_json(self.directory / MANIFEST, self._manifest)
+
+    def release(self) -> None:
+        """Leave the directory to others."""
+        self._lock.release()
+
+    def withdraw(self, names: Iterable[str]) -> None:
+        """Remove files of ours, the manifest after all others, and release the directory: nothing has begun here."""
+        for name in (*names, MANIFEST):
+            (self.directory / name).unlink(missing_ok=True)
+        self.release()
+        (self.directory / LOCK).unlink(missing_ok=True)
+
+
+def _lock(directory: Path, identity: Mapping[str, Any]) -> BaseFileLock:
+    lock = FileLock(directory / LOCK)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # Before the first write: what is not ours is not touched.
+        _refuse_others(directory, identity)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"another process is at work in {directory}", "wait for it, or choose another --out"
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"can't write to the output directory {directory}: {error.strerror}", "choose another --out"
+        ) from error
+    return lock
+
+
+def _refuse_others(directory: Path, identity: Mapping[str, Any]) -> None:
+    path = directory / MANIFEST
+    manifest = read_manifest(path) if path.exists() else {}
+    if not isinstance(manifest.get("identity"), dict):
+        strangers = sorted(entry.name for entry in directory.iterdir() if not _is_our_beginning(entry.name))
+        if strangers:
+            raise UsageError(
+                f"{directory} is not empty and not a run of evoprune (it holds {', '.join(strangers[:3])})",
+                "choose another --out; nothing was changed",
+            )
+        return
+    differing = differences(manifest, new_manifest(identity))
+    if differing:
+        raise ReplayMismatchError(
+            f"{directory} holds another run: {'; '.join(differing)}", "choose another --out; nothing was changed"
+        )
+
+
+def _is_our_beginning(name: str) -> bool:
+    # What a process leaves that is killed before its manifest is in place.
+    return name == LOCK or name.startswith(f".{MANIFEST}.")
+
+
+def _open_manifest(directory: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    _refuse_others(directory, identity)
+    if not (directory / MANIFEST).exists():
+        write_json(directory / MANIFEST, new_manifest(identity))
+    return read_manifest(directory / MANIFEST)
