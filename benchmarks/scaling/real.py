@@ -2,9 +2,10 @@
 
     python benchmarks/scaling/real.py --out real.json          (--what sleep for candidates that only wait)
 
-`sleep`: candidates wait on the clock, 0.25 s on average and ten times as long for the longest as for the shortest, so that what is
-missing from full efficiency is the engine's doing and not the machine's. `mnist`: `evoprune run mnist-cnn` for real, baseline taken
-from the cache; on a machine whose cores share their arithmetic units or their memory, two workers aren't twice as fast.
+`sleep`: candidates wait on the clock, 0.25 s on average and ten times as long for the longest as for the shortest, so that what
+is missing from full efficiency is the engine's doing and not the machine's. `mnist`: `evoprune run mnist-cnn` for real,
+baseline taken from the cache; on a machine whose cores share their arithmetic units or their memory, two workers aren't twice
+as fast.
 """
 
 import argparse

@@ -2,13 +2,13 @@
 
     python benchmarks/scaling/simulate.py --out results.json        (--workers 4 64 1000 --generations 20 for less)
 
-Candidates take no time here: each is said to last as long as its genome's digest has it, 60 s on average and ten times as long for
-the longest as for the shortest (log-uniform). The clock goes on by that, and by the real time that everything else takes, breeding,
-bookkeeping and syncing the journal included: all that the main process of a run does besides waiting. A worker is free for its next
-candidate when the main process has noticed that it is done, and gets it when the main process has made one.
+Candidates take no time here: each is said to last as long as its genome's digest has it, 60 s on average and ten times as long
+for the longest as for the shortest (log-uniform). The clock goes on by that, and by the real time that everything else takes,
+breeding, bookkeeping and syncing the journal included: all that the main process of a run does besides waiting. A worker is
+free for its next candidate when the main process has noticed that it is done, and gets it when the main process has made one.
 
-Efficiency is the time that workers were at work over the time that they were there, from the first candidate to the end of the last
-one: the end of a search, when fewer and fewer are at work, counts in full. `until_last_begun` leaves that end out.
+Efficiency is the time that workers were at work over the time that they were there, from the first candidate to the end of the
+last one: the end of a search, when fewer and fewer are at work, counts in full. `until_last_begun` leaves that end out.
 """
 
 import argparse
