@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 
-from evoprune.errors import ConfigError, EvopruneError
+from evoprune.errors import ConfigError, EvopruneError, UsageError
 from evoprune.run.config import make_config
 from evoprune.run.settings import parse_overrides, read_config
 from tests.fuzz import samples
@@ -59,6 +59,15 @@ DOCUMENTS = {
         lambda document, folder: samples.read_resealed(folder, "model.json", document, None),
     ),
 }
+
+
+@pytest.mark.parametrize("attributes", [{"0": {}}, {"conv1": {"__class__": 1}}, {"fc": {"training": 2}}], ids=str)
+def test_artifact_whose_plan_sets_what_is_no_size_is_refused(tmp_path, attributes):
+    """The first of them was found by a long session."""
+    plan = json.loads(samples.channel_plan().to_json())
+    plan["attributes"] |= attributes
+    with pytest.raises(UsageError, match="the plan sets"):
+        samples.read_resealed(tmp_path, "plan.json", plan, "plan_sha256")
 
 
 @pytest.mark.parametrize("count", [FEW, MANY])

@@ -93,6 +93,27 @@ def test_indices_that_do_not_fit_are_refused(kept, message):
         prune(Residual(), PruningPlan(arrays, {}, space.fingerprint))
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"nothing": {}},
+        {"nothing": {"out_channels": 4}},
+        {"conv2": {"nothing": 4}},
+        {"conv2": {"training": 1}},
+        {"conv2": {"__class__": 4}},
+        {"conv2": {"_parameters": (4,)}},
+        {"conv2": {"forward": 4}},
+        {"conv2": {"out_channels": (4,)}},
+        {"conv2": {"kernel_size": 4}},
+    ],
+    ids=str,
+)
+def test_attributes_that_are_no_sizes_of_the_model_are_refused(attributes):
+    space = analyze(Residual(), image())
+    with pytest.raises(InvalidPlanError, match=r"the plan sets"):
+        prune(Residual(), PruningPlan({}, attributes, space.fingerprint))
+
+
 def test_verify_reports_agreement_and_raises_on_a_wrong_cut():
     model, inputs = randomise(Residual()), image()
     plan = analyze(model, inputs).random_plan(0.5, 0)

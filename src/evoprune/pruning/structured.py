@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -60,10 +61,19 @@ def check_fits(model: nn.Module, plan: PruningPlan) -> dict[str, Tensor]:
             _check_axis(name, tensors[name], dim, indices)
     modules = dict(model.named_modules())
     for path, values in plan.attributes.items():
-        for attribute in values:
-            if path not in modules or not hasattr(modules[path], attribute):
-                raise InvalidPlanError(f"the plan sets {path}.{attribute}, which the model doesn't have")
+        if path not in modules:
+            raise InvalidPlanError(f"the plan sets attributes of {path!r}, which the model doesn't have")
+        for attribute, value in values.items():
+            # Nothing but sizes: a plan may come from anyone, and a module has other attributes as well.
+            if not _is_size(getattr(modules[path], attribute, None), like=value):
+                raise InvalidPlanError(f"the plan sets {path}.{attribute}, which is no size of the model")
     return tensors
+
+
+def _is_size(known: object, like: AttributeValue) -> bool:
+    if isinstance(like, tuple):
+        return isinstance(known, (tuple, list))
+    return isinstance(known, Integral) and not isinstance(known, bool)
 
 
 def _check_axis(name: str, tensor: Tensor, dim: int, indices: Indices) -> None:
