@@ -1,10 +1,12 @@
 """`make test-ray` runs these: they start Ray's processes, a few seconds for each instance."""
 
 import os
-import random
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -15,47 +17,23 @@ from evoprune.errors import UsageError, WorkerLostError
 from evoprune.events import Decision, ignore
 from evoprune.execution.base import Outcome
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.testing.executor_suite import (
-    PATIENCE_S,
-    Deaths,
-    Jobs,
-    ProcessExecutorSuite,
-    describe_worker,
-    job,
-    outcomes,
-)
+from evoprune.testing.executor_jobs import PATIENCE_S, Deaths, Jobs, describe_worker, job, outcomes
+from evoprune.testing.executor_suite import ProcessExecutorSuite
+from tests.execution.processes import is_alive, listened_at, on_loopback, wait_until
 
 ray = pytest.importorskip("ray")
-from ray.cluster_utils import Cluster  # noqa: E402 - there is nothing to import without the extra
+from ray._private import ray_constants  # noqa: E402 - there is nothing to import without the extra
+from ray.cluster_utils import Cluster  # noqa: E402
 
 from evoprune.execution import ray_executor, ray_worker  # noqa: E402
 from evoprune.execution.ray_executor import RayExecutor  # noqa: E402
 
-pytestmark = pytest.mark.ray
-TIMEOUT_S = 120
-LISTENING = "0A"
-
-
-@pytest.fixture(autouse=True)
-def timeout():
-    """Ray waits for ever for what does not come."""
-
-    def give_up(*_):
-        raise TimeoutError(f"the test took longer than {TIMEOUT_S} s")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(TIMEOUT_S)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(autouse=True)
-def rays_random():
-    """Ray draws from Python's global generator; that is its own affair and no leak of ours."""
-    before = random.getstate()
-    yield
-    random.setstate(before)
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("in_time", "rays_random")]
+ASK = """
+import sys
+from ray._raylet import GcsClient
+GcsClient(address=sys.argv[1]).internal_kv_keys(b"", namespace=b"session", timeout=5)
+"""
 
 
 class TestRayExecutor(ProcessExecutorSuite):
@@ -65,10 +43,27 @@ class TestRayExecutor(ProcessExecutorSuite):
 
     @pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="reads Linux's list of sockets")
     def test_instance_listens_to_this_machine_alone(self, opened):
-        before = reachable_by_others()
-        executor = opened(describe_worker)
-        outcomes(executor, 1)
-        assert reachable_by_others() <= before
+        before = listened_at()
+        outcomes(opened(describe_worker), 1)
+        assert listened_at() - before
+        assert [one for one in listened_at() - before if not on_loopback(one)] == []
+
+    @pytest.mark.parametrize(
+        "token", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 64 * "0"}], ids=["none", "wrong"]
+    )
+    def test_instance_answers_nobody_without_its_token(self, opened, token):
+        opened(describe_worker)
+        asked = subprocess.run(
+            [sys.executable, "-c", ASK, ray.get_runtime_context().gcs_address],
+            check=False, capture_output=True, text=True, timeout=PATIENCE_S, env={**os.environ, **token},
+        )  # fmt: skip
+        assert asked.returncode != 0
+        assert "token" in asked.stderr
+
+    def test_cluster_without_tokens_is_joined_when_there_was_an_instance_with_one(self, opened, joined, node, tmp_path):
+        with closing(opened(describe_worker)) as executor:
+            outcomes(executor, 1)
+        assert len(outcomes(joined(Jobs(describe_worker, tmp_path)), 2)) == 2
 
     def test_handler_of_sigterm_is_ours_while_ray_runs(self, opened):
         before = signal.getsignal(signal.SIGTERM)
@@ -96,10 +91,12 @@ class TestRayExecutor(ProcessExecutorSuite):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A node without room for a worker, on the loopback; tests add others."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
-    yield cluster
-    cluster.shutdown()
+    """A node without room for a worker, on the loopback alone; tests add others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.fixture
@@ -178,7 +175,7 @@ def test_candidates_of_a_lost_node_are_evaluated_elsewhere(joined, node, cluster
     def lose_a_node():
         wait_until(lambda: len(list(tmp_path.glob("*.begun"))) == 2)
         cluster.remove_node(second, allow_graceful=False)
-        wait_until(lambda: not all(Path(f"/proc/{mark.stem}").exists() for mark in tmp_path.glob("*.begun")))
+        wait_until(lambda: not all(is_alive(mark.stem) for mark in tmp_path.glob("*.begun")))
         (tmp_path / "go").touch()
 
     with ThreadPoolExecutor(1) as elsewhere:
@@ -215,13 +212,6 @@ class ReadsALetter:
         return {"letter": self.letter}
 
 
-def reachable_by_others():
-    """Addresses that some process listens at and that are not on the loopback, as Linux writes them."""
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    addresses = {line[1] for line in lines if line[3] == LISTENING}
-    return {one for one in addresses if not one.partition(":")[0].endswith(("0100007F", 24 * "0" + "01000000"))}
-
-
 def read_a_letter(job):
     evaluation = Evaluation(job.genome.digest, job.rung, Status.OK, {"length": float(len(job.files["letter"]))})
     return Outcome(job, evaluation, Cost(wall_s=0.0, cpu_s=0.0))
@@ -231,10 +221,3 @@ def wait_for_a_sign(folder, job):
     (folder / f"{os.getpid()}.begun").touch()
     wait_until((folder / "go").exists)
     return describe_worker(folder, job)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -42,6 +42,7 @@ class Member:
         host: Name of the machine.
         pid: Process id there.
         versions: Of what decides scores.
+        proven: Whether it has begun a job.
     """
 
     actor: Any
@@ -49,6 +50,7 @@ class Member:
     host: str
     pid: int
     versions: str
+    proven: bool = False
 
 
 class RayCluster:
@@ -100,13 +102,9 @@ class RayCluster:
         ).remote(self._threads, parcel, time_limit)
         return actor, actor.hello.remote()
 
-    def prepare(self, member: Member, files: Mapping[str, Parcel]) -> Any:
-        """Have a worker build its job function and fetch `files`: what comes when it begins the job that is given next."""
-        return member.actor.get_ready.remote(files)
-
-    def give(self, member: Member, job: Job, files: Mapping[str, Parcel]) -> Any:
-        """Start a job: what its outcome will come by, None instead of it when that takes too long."""
-        return member.actor.work.remote(job, files)
+    def give(self, member: Member, job: Job, files: Mapping[str, Parcel]) -> tuple[Any, Any]:
+        """Start a job: what comes when its worker begins, and what its outcome will come by, or None when that takes too long."""
+        return member.actor.get_ready.remote(files), member.actor.work.remote(job, files)
 
     def first_of(self, references: Sequence[Any], timeout_s: float) -> list[Any]:
         """One of `references` that is there, or none when the time is over."""

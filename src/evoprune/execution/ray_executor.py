@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ class RayExecutor:
         self._queue: deque[_Attempt] = deque()
         self._starting: dict[Any, Any] = {}
         self._idle: list[Member] = []
-        self._busy: dict[Any, tuple[Member, _Attempt]] = {}
+        self._busy: dict[Any, _Assignment] = {}
         self._preparing: dict[Any, Any] = {}
         self._deadlines = Deadlines(None if time_limit is None else time_limit + _GRACE_S)
         self._failed_starts, self._failing_since = 0, 0.0
@@ -99,12 +100,12 @@ class RayExecutor:
             )
             if not done:
                 if overdue := self._deadlines.overdue():
-                    return self._give_up(overdue[0])
+                    return self._out_of_time(self._take_back(overdue[0]))
                 self._say_when_waiting()
             elif done[0] in self._starting:
                 self._welcome(done[0])
             elif done[0] in self._preparing:
-                self._deadlines.begin(self._preparing.pop(done[0]))
+                self._begin(done[0])
             elif (outcome := self._collect(done[0])) is not None:
                 return outcome
         raise LookupError("no job is left to wait for")
@@ -114,7 +115,7 @@ class RayExecutor:
         if self._closed:
             return
         self._closed = True
-        members = [*self._idle, *(member for member, _ in self._busy.values())]
+        members = [*self._idle, *(work.member for work in self._busy.values())]
         self._cluster.close([*(member.actor for member in members), *self._starting.values()])
         for held in (self._queue, self._busy, self._preparing, self._starting, self._idle, self._files):
             held.clear()
@@ -150,11 +151,9 @@ class RayExecutor:
 
     def _assign(self, member: Member, attempt: _Attempt) -> None:
         files = {name: self._shared(path) for name, path in self._files_of(attempt.job).items()}
-        ready = None if self._time_limit is None else self._cluster.prepare(member, files)
-        reference = self._cluster.give(member, attempt.job, files)
-        self._busy[reference] = (member, attempt)
-        if ready is not None:
-            self._preparing[ready] = reference
+        ready, reference = self._cluster.give(member, attempt.job, files)
+        self._busy[reference] = _Assignment(member, attempt, ready)
+        self._preparing[ready] = reference
 
     def _files_of(self, job: Job) -> Mapping[str, Path]:
         paths = files_of(self._factory, job) if self._cluster.far else {}
@@ -173,10 +172,8 @@ class RayExecutor:
             member = Member(actor, **self._cluster.result(reference))
         except WorkerGone as error:
             self._cluster.end(actor)
-            self._failed_starts += 1
             self._stop_if_hopeless(error)
             return  # another one is hired when there is work
-        self._failed_starts = 0
         if member.versions != versions():
             raise UsageError(
                 f"a worker on {member.host} has {member.versions}, here is {versions()}: their scores could differ",
@@ -185,6 +182,7 @@ class RayExecutor:
         self._idle.append(member)
 
     def _stop_if_hopeless(self, error: WorkerGone) -> None:
+        self._failed_starts += 1
         if self._failed_starts == 1:
             self._failing_since = time.monotonic()
         # A cluster goes on sending workers to a lost node until it has noticed, which takes it half a minute.
@@ -197,33 +195,54 @@ class RayExecutor:
         if self._cluster.far:
             time.sleep(_BREATH_S)
 
+    def _begin(self, ready: Any) -> None:
+        """A worker has all that it needs and is at work, or will never be."""
+        reference = self._preparing.pop(ready)
+        with contextlib.suppress(Exception):  # comes again as the job's own
+            self._cluster.result(ready)
+            work = self._busy[reference]
+            self._busy[reference] = replace(work, member=replace(work.member, proven=True), begun=True)
+            self._deadlines.begin(reference)
+            self._failed_starts = 0
+
     def _collect(self, reference: Any) -> Outcome | None:
-        member, attempt = self._take_back(reference)
+        work = self._take_back(reference)
         try:
             outcome: Outcome | None = self._cluster.result(reference)
         except WorkerGone as error:
-            return self._bury(member, attempt, error)
+            if work.begun:
+                return self._bury(work.member, work.attempt, error)
+            self._put_back(work, error)
+            return None
         except BaseException:
-            self._idle.append(member)  # what the job function raises is no fault of its worker
+            self._idle.append(work.member)  # what the job function raises is no fault of its worker
             raise
         if outcome is None:
-            return self._out_of_time(member, attempt)
-        self._idle.append(member)
-        return replace(outcome, job=attempt.job, cost=replace(outcome.cost, retries=attempt.deaths + attempt.losses))
+            return self._out_of_time(work)
+        self._idle.append(work.member)
+        return replace(outcome, job=work.attempt.job, cost=replace(outcome.cost, retries=work.attempt.tries))
 
-    def _take_back(self, reference: Any) -> tuple[Member, _Attempt]:
-        self._preparing = {ready: given for ready, given in self._preparing.items() if given != reference}
+    def _take_back(self, reference: Any) -> _Assignment:
+        ready = self._busy[reference].ready
+        if ready in self._preparing:
+            self._begin(ready)
         self._deadlines.drop(reference)
         return self._busy.pop(reference)
 
-    def _give_up(self, reference: Any) -> Outcome:
-        return self._out_of_time(*self._take_back(reference))
+    def _put_back(self, work: _Assignment, error: WorkerGone) -> None:
+        """The worker was gone before the job began: no fault of the candidate's."""
+        self._cluster.end(work.member.actor)
+        self._queue.appendleft(work.attempt)
+        if not work.member.proven:
+            self._stop_if_hopeless(error)
 
-    def _out_of_time(self, member: Member, attempt: _Attempt) -> Outcome:
+    def _out_of_time(self, work: _Assignment) -> Outcome:
         assert self._time_limit is not None
-        self._cluster.end(member.actor)  # it may still be at work, or have been in the middle of changing something
-        self._notify(CandidateTimedOut(attempt.job.genome.digest, self._time_limit))
-        return out_of_time(attempt.job, self._time_limit, attempt.deaths + attempt.losses)
+        self._cluster.end(
+            work.member.actor
+        )  # it may still be at work, or have been in the middle of changing something
+        self._notify(CandidateTimedOut(work.attempt.job.genome.digest, self._time_limit))
+        return out_of_time(work.attempt.job, self._time_limit, work.attempt.tries)
 
     def _bury(self, member: Member, attempt: _Attempt, error: WorkerGone) -> Outcome | None:
         self._cluster.end(member.actor)
@@ -236,7 +255,7 @@ class RayExecutor:
         retried = attempt.deaths <= RETRIES and attempt.losses <= NODE_RETRIES
         self._notify(WorkerDied(attempt.job.genome.digest, reason, retried))
         if not retried:
-            return quarantined(attempt.job, attempt.deaths + attempt.losses)
+            return quarantined(attempt.job, attempt.tries)
         self._queue.appendleft(attempt)
         return None
 
@@ -253,6 +272,21 @@ class _Attempt:
     job: Job
     deaths: int = 0
     losses: int = 0
+
+    @property
+    def tries(self) -> int:
+        """Those that came to nothing."""
+        return self.deaths + self.losses
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    """A job with the worker that has it; `ready` comes when the worker begins, and that has `begun`."""
+
+    member: Member
+    attempt: _Attempt
+    ready: Any
+    begun: bool = False
 
 
 def _wait_for_end(pids: list[int]) -> None:
