@@ -71,7 +71,7 @@ def plain(text: str) -> str:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, the same bytes for the same figure."""
-    temporary = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{path.name}.part")  # what a killed process leaves is removed by the next
     try:
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
         temporary.replace(path)

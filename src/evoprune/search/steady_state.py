@@ -1,6 +1,7 @@
 """A genetic algorithm without generations: a child is bred from whoever is there, and competes as soon as it is scored.
 
-Our own rather than pymoo's, which sorts its whole population for every child: 19 ms of each, at a population of 1,000.
+Our own rather than pymoo's, which sorts its whole population for every child: at a population of 1,000 that took a hundred times
+as long as this does.
 """
 
 from __future__ import annotations
