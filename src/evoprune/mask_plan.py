@@ -21,6 +21,8 @@ BoolMask = NDArray[np.bool_]
 
 FORMAT: Final = 1
 HEADER: Final = "evoprune.masks"
+_MOST_DIMENSIONS: Final = 64
+_LARGEST_EXTENT: Final = 1 << 63
 
 
 class PackedMask:
@@ -156,7 +158,7 @@ class MaskPlan:
                 raise InvalidPlanError(f"masks have format {header['format']!r}, this evoprune reads format {FORMAT}")
             if not isinstance(header["fingerprint"], str) or header["shapes"].keys() != tensors.keys():
                 raise ValueError("header and masks disagree")
-            masks = {name: PackedMask(packed, _read_shape(header["shapes"][name])) for name, packed in tensors.items()}
+            masks = {name: PackedMask(packed, read_shape(header["shapes"][name])) for name, packed in tensors.items()}
             return cls(masks, header["fingerprint"])
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidPlanError(f"not a file of weight masks: {type(error).__name__}: {error}") from error
@@ -179,7 +181,14 @@ def metadata_of(content: bytes) -> dict[str, str]:
     return json.loads(content[8 : 8 + length]).get("__metadata__") or {}
 
 
-def _read_shape(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or any(type(extent) is not int for extent in value):
-        raise TypeError(f"{value!r} is not a shape")
+def read_shape(value: Any) -> tuple[int, ...]:
+    """A shape that stands in a file as a list.
+
+    Raises:
+        TypeError: It is none that a tensor can have.
+    """
+    if not isinstance(value, list) or len(value) > _MOST_DIMENSIONS:
+        raise TypeError(f"{value!s:.80} is not a shape")
+    if any(type(extent) is not int or not 0 <= extent < _LARGEST_EXTENT for extent in value):
+        raise TypeError(f"{value!s:.80} is not a shape")
     return tuple(value)

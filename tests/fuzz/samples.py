@@ -141,7 +141,10 @@ def read_put(content, folder):
 
 BYTES = {
     "weights": (lambda: weight_bytes(network()), read_put),
-    "sparse weights": (lambda: sparse_weight_bytes(masked(), mask_plan()), lambda content, _: read_sparse_weights(content)),
+    "sparse weights": (
+        lambda: sparse_weight_bytes(masked(), mask_plan()),
+        lambda content, _: read_sparse_weights(content, most_weights=100_000),
+    ),
     "masks": (lambda: mask_plan().to_bytes(), lambda content, _: MaskPlan.from_bytes(content)),
     "plan": (
         lambda: channel_plan().to_json().encode(),

@@ -32,6 +32,13 @@ def same_bits(model, weights):
     return True
 
 
+MOST = 10_000_000
+
+
+def read(content, most_weights=MOST):
+    return read_sparse_weights(content, most_weights=most_weights)
+
+
 def masked(keep, *, size=40, seed=0, dtype=torch.float32):
     """A network of one masked linear layer and its plan."""
     generator = np.random.default_rng(seed)
@@ -45,7 +52,7 @@ def masked(keep, *, size=40, seed=0, dtype=torch.float32):
 @pytest.mark.parametrize("dtype", DTYPES[:4], ids=str)
 def test_sparse_weights_come_back_bit_for_bit(keep, dtype):
     model, plan = masked(keep, dtype=dtype)
-    assert same_bits(model, read_sparse_weights(sparse_weight_bytes(model, plan)))
+    assert same_bits(model, read(sparse_weight_bytes(model, plan)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -57,13 +64,13 @@ def test_special_values_come_back_bit_for_bit(dtype):
     model.weight = nn.Parameter(special, requires_grad=False)
     plan = plan_of(model, {"weight": np.array([[1, 1, 1, 0], [1, 0, 1, 1]], dtype=bool)})
     model.weight.data[0, 3] = 0
-    assert same_bits(model, read_sparse_weights(sparse_weight_bytes(model, plan)))
+    assert same_bits(model, read(sparse_weight_bytes(model, plan)))
 
 
 def test_negative_zero_outside_the_mask_comes_back_as_zero():
     model, plan = masked(0.5)
     model[0].weight.data[~torch.from_numpy(plan.masks["0.weight"].bools)] = -0.0
-    weights = read_sparse_weights(sparse_weight_bytes(model, plan))
+    weights = read(sparse_weight_bytes(model, plan))
     assert torch.equal(weights["0.weight"], model[0].weight)
     assert not torch.signbit(weights["0.weight"][weights["0.weight"] == 0]).any()
 
@@ -74,7 +81,7 @@ def test_gaps_of_any_length_come_back(pattern, spread):
     keep[::spread] = pattern
     model = nn.Module()
     model.weight = nn.Parameter(torch.arange(1.0, len(keep) + 1) * torch.from_numpy(keep))
-    assert same_bits(model, read_sparse_weights(sparse_weight_bytes(model, plan_of(model, {"weight": keep}))))
+    assert same_bits(model, read(sparse_weight_bytes(model, plan_of(model, {"weight": keep}))))
 
 
 def test_shorter_form_of_the_positions_is_taken():
@@ -112,7 +119,7 @@ def test_several_layers_with_nothing_left_come_back():
     plan = plan_of(
         model, {name: np.zeros(getattr(model, name[:-7]).weight.shape, bool) for name in ("conv1.weight", "fc.weight")}
     )
-    assert same_bits(apply_masks(model, plan), read_sparse_weights(sparse_weight_bytes(apply_masks(model, plan), plan)))
+    assert same_bits(apply_masks(model, plan), read(sparse_weight_bytes(apply_masks(model, plan), plan)))
 
 
 def stored(keep=0.03):
@@ -154,7 +161,7 @@ def with_changes(*, header=None, **tensors):
 )
 def test_junk_is_refused(content):
     with pytest.raises(StoreCorruptedError):
-        read_sparse_weights(content)
+        read(content)
 
 
 @given(st.integers(0, 20_000), st.integers(1, 255))
@@ -162,14 +169,21 @@ def test_damaged_bytes_raise_nothing_but_store_corrupted(position, flip):
     content = bytearray(stored()[1])
     content[position % len(content)] ^= flip
     try:
-        weights = read_sparse_weights(bytes(content))
+        weights = read(bytes(content))
     except StoreCorruptedError:
         return
-    assert sum(value.numel() for value in weights.values()) < 300 * len(content)
+    assert sum(value.numel() for value in weights.values()) < 2 * MOST
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_truncated_files_are_refused(share):
     content = stored()[1]
     with pytest.raises(StoreCorruptedError, match="can't read the sparse weights"):
-        read_sparse_weights(content[: int(share * len(content))])
+        read(content[: int(share * len(content))])
+
+
+def test_file_that_stands_for_more_weights_than_the_network_has_is_refused():
+    _, content = stored()
+    with pytest.raises(StoreCorruptedError, match="the sparse weights are 1,600, at most 1,599 expected"):
+        read(content, 1599)
+    assert read(content, 1600)

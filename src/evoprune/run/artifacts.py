@@ -113,9 +113,9 @@ def read_artifact_weights(directory: Path) -> dict[str, Tensor]:
     Raises:
         StoreCorruptedError: A file is missing or damaged.
     """
+    plan = read_artifact_plan(directory)
     path = directory / WEIGHTS
-    masked = read_json(directory / MODEL).get("kind") == MASK_KIND
-    return read_sparse_file(path) if masked else read_weights(path)
+    return read_sparse_file(path, most_weights=plan.size) if isinstance(plan, MaskPlan) else read_weights(path)
 
 
 def read_artifact_plan(directory: Path) -> AnyPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -39,8 +40,22 @@ def _read_safetensors(path: Path, what: str) -> dict[str, Tensor]:
         raise DataError(f"{what}: {error.message}") from error
 
 
+def _refuse_bombs(path: Path) -> None:
+    """See that a zip is no longer unpacked than packed: torch stores what it saves without compressing it.
+
+    Raises:
+        ValueError: It is.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"it unpacks to {unpacked:,} bytes, {path.stat().st_size:,} is its length")
+
+
 def _read_torch(path: Path, what: str) -> dict[str, Tensor]:
     try:
+        _refuse_bombs(path)
         content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - the one place, weights only
     except Exception as error:  # a damaged file can fail anywhere in the unpickler, with an IndexError for one
         raise DataError(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from evoprune.pruning.maskable import maskable_weights
 from evoprune.pruning.weight_masks import check_masks_fit, plan_of
 from evoprune.run import sparse_weights
 from evoprune.run.checkpoint import read_checkpoint
+from evoprune.run.numpy_files import read_numpy
 from evoprune.run.solutions import read_solution, read_solutions
 
 ACCEPTED: Final = "a directory of solutions, .safetensors, .pth, .pt, .npz or .npy"
@@ -23,6 +23,9 @@ ACCEPTED: Final = "a directory of solutions, .safetensors, .pth, .pt, .npz or .n
 _PREFIX: Final = "module."
 _SUFFIX: Final = "_mask"
 _HEADER_BYTES: Final = 4096
+_BYTES_PER_WEIGHT: Final = 32
+"""That a `.npz` may hold: weights and masks of them, both in double precision, and room to spare."""
+_SPARE_BYTES: Final = 1 << 20
 
 
 def read_masks(path: Path, model: nn.Module) -> MaskPlan:
@@ -48,7 +51,7 @@ def read_masks(path: Path, model: nn.Module) -> MaskPlan:
         return _checked(plan, model, path)
     if path.suffix == ".safetensors" and HEADER.encode() in _head(path):
         return _checked(read_solution(path), model, path)
-    return _plan_from(_read_tensors(path), model, path)
+    return _plan_from(_read_tensors(path, model), model, path)
 
 
 def _checked(plan: MaskPlan, model: nn.Module, path: Path) -> MaskPlan:
@@ -67,27 +70,27 @@ def _head(path: Path) -> bytes:
         raise DataError(f"can't read the masks in {path}: {error}", f"accepted: {ACCEPTED}") from error
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path, model: nn.Module) -> dict[str, Tensor]:
     if path.suffix in (".npy", ".npz"):
-        return _read_numpy(path)
+        return _from_numpy(path, most_bytes=_SPARE_BYTES + _BYTES_PER_WEIGHT * _size(model))
     if path.suffix == ".safetensors" and sparse_weights.HEADER.encode() in _head(path):
-        return sparse_weights.read_sparse_file(path)
+        return sparse_weights.read_sparse_file(path, most_weights=_size(model))
     if path.suffix in (".safetensors", ".pth", ".pt"):
         return read_checkpoint(path, "masks")
     raise UsageError(f"{path} is no file of masks", f"accepted: {ACCEPTED}")
 
 
-def _read_numpy(path: Path) -> dict[str, Tensor]:
+def _from_numpy(path: Path, *, most_bytes: int) -> dict[str, Tensor]:
+    arrays = read_numpy(path, most_bytes=most_bytes)
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        else:
-            # Mapped: a damaged header can't ask for more memory than the file is long.
-            arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-        return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    except Exception as error:  # damaged archives fail in zipfile, zlib, tokenize and numpy, each in ways of its own
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    except TypeError as error:  # text, dates
         raise DataError(f"can't read the masks in {path}: {error}", "save arrays of numbers or bools") from error
+
+
+def _size(model: nn.Module) -> int:
+    """Numbers in the state of the model."""
+    return sum(value.numel() for value in model.state_dict().values() if isinstance(value, Tensor))
 
 
 def _plan_from(tensors: Mapping[str, Tensor], model: nn.Module, path: Path) -> MaskPlan:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from evoprune.artifact import weights_of
 from evoprune.errors import InvalidPlanError, StoreCorruptedError
-from evoprune.mask_plan import BoolMask, MaskPlan, PackedMask, metadata_of
+from evoprune.mask_plan import BoolMask, MaskPlan, PackedMask, metadata_of, read_shape
 from evoprune.pruning.weight_masks import check_masks_fit
 
 FORMAT: Final = 1
@@ -56,17 +56,24 @@ def sparse_weight_bytes(model: nn.Module, plan: MaskPlan) -> bytes:
     return save(stored, {HEADER: json.dumps(header)})
 
 
-def read_sparse_weights(content: bytes) -> dict[str, Tensor]:
+def read_sparse_weights(content: bytes, *, most_weights: int) -> dict[str, Tensor]:
     """All tensors of the model by name, as they were, bit for bit.
 
+    Args:
+        content: What `sparse_weight_bytes` gave.
+        most_weights: Of the masked tensors together: zeros take no room in the file, but they do in memory.
+
     Raises:
-        StoreCorruptedError: The bytes are damaged, of another kind, or of a newer format.
+        StoreCorruptedError: The bytes are damaged, of another kind, of a newer format, or of a larger network.
     """
     try:
         stored = load(content)
         header = json.loads(metadata_of(content)[HEADER])
         if header["format"] != FORMAT:
             raise StoreCorruptedError(f"sparse weights have format {header['format']!r}, this evoprune reads {FORMAT}")
+        promised = sum(_size(shape) for shape in header["shapes"].values())
+        if promised > most_weights:
+            raise StoreCorruptedError(f"the sparse weights are {promised:,}, at most {most_weights:,} expected")
         for name, shape in header["shapes"].items():
             stored[name] = _whole(stored, name, shape)
     except (
@@ -83,14 +90,14 @@ def read_sparse_weights(content: bytes) -> dict[str, Tensor]:
     return stored
 
 
-def read_sparse_file(path: Path) -> dict[str, Tensor]:
+def read_sparse_file(path: Path, *, most_weights: int) -> dict[str, Tensor]:
     """As `read_sparse_weights`, from a file.
 
     Raises:
         StoreCorruptedError: It is missing or damaged.
     """
     try:
-        return read_sparse_weights(path.read_bytes())
+        return read_sparse_weights(path.read_bytes(), most_weights=most_weights)
     except (OSError, StoreCorruptedError) as error:
         raise StoreCorruptedError(f"can't read the weights in {path}: {error}") from error
 
@@ -128,14 +135,12 @@ def _positions(codes: NDArray[np.uint8], size: int) -> NDArray[np.int64]:
 
 
 def _whole(stored: dict[str, Tensor], name: str, shape: Any) -> Tensor:
-    if not isinstance(shape, list) or any(type(extent) is not int or extent < 0 for extent in shape):
-        raise TypeError(f"{shape!r} is not a shape")
-    size, values = prod(shape), stored.pop(name + VALUES)
+    size, values = _size(shape), stored.pop(name + VALUES)
     coding = GAPS if name + GAPS in stored else BITS
     code = stored.pop(name + coding).numpy()
     if code.dtype != np.uint8 or code.ndim != 1:
         raise TypeError(f"the positions of {name!r} are no bytes")
-    # Either proves `size`, to 255 weights a byte at most, before anything of that size is made.
+    # Either proves `size` before anything of that size is made.
     mask = PackedMask(code, tuple(shape)) if coding == BITS else None
     positions = np.flatnonzero(mask.bools) if mask is not None else _positions(code, size)
     if values.shape != positions.shape:
@@ -143,6 +148,10 @@ def _whole(stored: dict[str, Tensor], name: str, shape: Any) -> Tensor:
     rows = np.zeros((size, values.element_size()), dtype=np.uint8)
     rows[positions] = _as_rows(values)
     return torch.from_numpy(rows.reshape(-1)).view(values.dtype).reshape(shape)
+
+
+def _size(shape: Any) -> int:
+    return prod(read_shape(shape))
 
 
 def _as_rows(tensor: Tensor) -> NDArray[np.uint8]:
