@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evoprune.errors import DeviceMemoryError
-from evoprune.evaluation.memory import MicroBatch
+from evoprune.evaluation.memory import MicroBatch, telling_of_full_memory
 
 
 def needs(room, error=torch.OutOfMemoryError):
@@ -21,7 +21,7 @@ def needs(room, error=torch.OutOfMemoryError):
     return work
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
 def test_attempt_halves_until_the_work_fits_and_remembers(error):
     said = []
     batch = MicroBatch(100, stage="work", notify=said.append)
@@ -71,3 +71,29 @@ def test_attempt_lets_go_of_what_the_failed_pass_held():
     finally:
         gc.enable()
     assert len(held) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=["python", "cuda", "context", "cublas", "host"],
+)
+def test_full_memory_is_told_with_what_to_do_wherever_it_turns_up(error):
+    with (
+        pytest.raises(DeviceMemoryError, match="setting up: out of memory") as caught,
+        telling_of_full_memory("setting up"),
+    ):
+        raise error
+    assert "fewer candidates at a time" in caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_other_errors_pass_as_they_are():
+    with pytest.raises(RuntimeError, match="shapes"), telling_of_full_memory("setting up"):
+        raise RuntimeError("shapes differ")

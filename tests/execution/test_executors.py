@@ -2,11 +2,10 @@ import os
 
 import pytest
 
-from evoprune.errors import UsageError
 from evoprune.events import ignore
 from evoprune.execution.in_process import InProcessExecutor
 from evoprune.execution.process_pool import ProcessPoolExecutor
-from evoprune.testing.executor_jobs import describe_worker, job, outcomes
+from evoprune.testing.executor_jobs import describe_worker, outcomes
 from evoprune.testing.executor_suite import ExecutorSuite, ProcessExecutorSuite
 
 
@@ -35,14 +34,3 @@ class TestProcessPoolExecutor(ProcessExecutorSuite):
     @pytest.fixture
     def make_executor(self):
         return ProcessPoolExecutor
-
-    def test_factory_that_cannot_travel_is_refused_with_a_way_out(self):
-        with pytest.raises(UsageError, match="can't be sent to worker processes") as caught:
-            ProcessPoolExecutor(lambda: None, workers=1, threads=1, notify=ignore)
-        assert "top level of a module" in caught.value.hint
-
-    def test_submit_after_close_is_refused(self):
-        executor = ProcessPoolExecutor(list, workers=1, threads=1, notify=ignore)
-        executor.close()
-        with pytest.raises(Exception, match="worker processes are gone"):
-            executor.submit(job(0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import torch
@@ -13,6 +14,8 @@ from evoprune.events import BatchHalved, Listener, ignore
 T = TypeVar("T")
 
 SMALLEST_BATCH: Final = 8
+_FULL: Final = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_MAKE_ROOM: Final = "evaluate fewer candidates at a time, or end other programs that use its memory, then resume"
 
 
 class MicroBatch:
@@ -42,7 +45,7 @@ class MicroBatch:
         while True:
             try:
                 return work(self.size)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             # Outside the handler, whose traceback would keep the failed pass's tensors alive.
@@ -52,14 +55,34 @@ class MicroBatch:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if self.size <= self._smallest:
-            raise DeviceMemoryError(
-                f"{self._stage}: out of memory even with {self.size} samples at once",
-                "lower training.batch_size or free memory, then resume",
-            )
+            raise DeviceMemoryError(f"{self._stage}: out of memory even with {self.size} samples at once", _MAKE_ROOM)
         self.size = max(self._smallest, self.size // 2)
         self._notify(BatchHalved(self._stage, self.size))
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not allocate, on an accelerator or on the host."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+@contextmanager
+def telling_of_full_memory(stage: str) -> Iterator[None]:
+    """Turn what torch and Python say of full memory into an error of ours, where no smaller batch would help.
+
+    Args:
+        stage: What is running, for the message.
+
+    Raises:
+        DeviceMemoryError: There was no room for something made within.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+    else:
+        return
+    raise DeviceMemoryError(f"{stage}: out of memory" + (f": {reason}" if reason else ""), _MAKE_ROOM)
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether torch could not allocate on an accelerator or on the host, or Python on the latter."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(phrase in str(error) for phrase in _FULL)

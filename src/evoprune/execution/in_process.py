@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from evoprune.evaluation.memory import telling_of_full_memory
 from evoprune.events import CandidateTimedOut, Listener
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
 from evoprune.execution.deaths import out_of_time
@@ -41,7 +42,7 @@ class InProcessExecutor:
         """Evaluate the oldest job."""
         if not self._queue:
             raise LookupError("no job is left to wait for")
-        with torch_threads(self._threads):
+        with torch_threads(self._threads), telling_of_full_memory("evaluating a candidate"):
             if self._function is None:
                 self._function = self._factory()
             return self._evaluate(self._function, self._queue.popleft())

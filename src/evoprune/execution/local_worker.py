@@ -20,6 +20,7 @@ from threading import Thread
 from typing import Any, Final
 
 from evoprune.errors import EvopruneError, RunError
+from evoprune.evaluation.memory import telling_of_full_memory
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
 from evoprune.execution.environment import patched_environment
 from evoprune.execution.parcel import fetch
@@ -143,7 +144,7 @@ def _serve(connection: Connection, setup: WorkerSetup) -> None:
         except (EOFError, OSError):
             return
         try:
-            with torch_threads(setup.threads):
+            with torch_threads(setup.threads), telling_of_full_memory("evaluating a candidate"):
                 if function is None:
                     factory: JobFactory = pickle.loads(fetch(setup.parcel))
                     function = factory()

@@ -118,7 +118,7 @@ class ProcessPoolExecutor:
     def _assign(self) -> None:
         for seat in self._seats:
             if self._queue and seat.ready and seat.attempt is None:
-                seat.attempt = self._queue.popleft()
+                seat.attempt, seat.alone = self._queue.popleft(), not self._places.can_shrink(seat.place)
                 try:
                     seat.worker.give(seat.attempt.job)
                 except WorkerGone:  # before it had the job, which is not to blame
@@ -146,7 +146,7 @@ class ProcessPoolExecutor:
     def _bury(self, seat: _Seat) -> Outcome | None:
         """What becomes of the candidate whose worker has ended, and of the place."""
         pid, code, attempt = seat.worker.pid, self._remove(seat), seat.attempt
-        crowded = self._oom_kills.explain(code) and self._places.can_shrink(seat.place)
+        crowded = self._oom_kills.explain(code) and not seat.alone
         if crowded:
             self._shrink(seat.place, "the system had to end a worker for lack of memory")
         elif attempt is None:
@@ -165,7 +165,7 @@ class ProcessPoolExecutor:
         return None
 
     def _retry_or_raise(self, seat: _Seat, attempt: _Attempt, error: Exception) -> None:
-        if not (isinstance(error, DeviceMemoryError) and self._places.can_shrink(seat.place)):
+        if seat.alone or not isinstance(error, DeviceMemoryError):
             raise error
         seat.worker.kill()  # with it goes what it holds of the device's memory
         self._remove(seat)
@@ -178,8 +178,9 @@ class ProcessPoolExecutor:
         return seat.worker.end()
 
     def _shrink(self, place: int, why: str) -> None:
-        self._places.shrink(place)
-        self._notify(Decision("execution", f"{why}; from now on {self._places.total} candidates at a time"))
+        if self._places.can_shrink(place):  # of several that ran out of memory together, the last has company no more
+            self._places.shrink(place)
+            self._notify(Decision("execution", f"{why}; from now on {self._places.total} candidates at a time"))
 
     def _stop_if_hopeless(self, seat: _Seat, code: int | None) -> None:
         self._failed_starts += not seat.ready
@@ -198,12 +199,21 @@ class _Attempt:
 
 @dataclass(eq=False)
 class _Seat:
-    """A worker in its place; `ready` once it has said hello, with an attempt while it is at work."""
+    """A worker in its place.
+
+    Attributes:
+        worker: The process.
+        place: Which device it is on.
+        ready: Whether it has said hello.
+        attempt: What it is at work on.
+        alone: Whether it has had its device for itself since it began with that.
+    """
 
     worker: LocalWorker
     place: int
     ready: bool = False
     attempt: _Attempt | None = None
+    alone: bool = False
 
 
 def _workers_lost(why: str) -> WorkerLostError:

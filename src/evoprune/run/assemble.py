@@ -27,7 +27,7 @@ from evoprune.objectives.constraint import Constraint
 from evoprune.plugins import known_names, resolve
 from evoprune.run.config import Config, TrainingConfig
 from evoprune.run.mask_measures import MAXIMIZED, check_measures
-from evoprune.run.placement import ELASTIC, check_executor
+from evoprune.run.placement import ELASTIC, accelerator_slots, check_executor
 from evoprune.run.presets import is_mask_run
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
 from evoprune.run.stop_rules import check_target
@@ -104,13 +104,13 @@ def _check_encoding(name: str) -> None:
 
 
 def resolve_workers(config: Config, device: torch.device) -> int:
-    """Candidates to evaluate at once: as asked, or all that a cluster takes, or one per core, or one for an accelerator."""
+    """Candidates to evaluate at once: as asked, or all that a cluster takes, that the accelerators take, or one per core."""
     if config.execution.workers != "auto":
         return config.execution.workers
     if config.execution.address is not None:
         return ELASTIC
     if device.type != "cpu":
-        return 1
+        return accelerator_slots(config, device)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -10,10 +10,13 @@ from pydantic import Field, field_validator
 
 from evoprune.run.config_section import Duration, PositiveInt, Section
 
-WHERE: Final = ("executor", "workers", "address", "gpus_per_candidate", "working_dir")
+WHERE: Final = ("executor", "workers", "address", "devices", "gpus_per_candidate", "working_dir")
 """Those that can't change a result."""
 
 _ADDRESS: Final = re.compile(r"auto|(?:ray://)?(?:[\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
+
+
+DeviceIndex = Annotated[int, Field(ge=0, lt=100)]
 
 
 class ExecutionConfig(Section):
@@ -25,13 +28,17 @@ class ExecutionConfig(Section):
     )
     workers: PositiveInt | Literal["auto"] = Field(
         "auto",
-        description="candidates evaluated at once; auto: the cores this process may use, or all that a cluster has",
+        description="candidates evaluated at once; auto: the cores this process may use, what GPUs take, or all of a cluster",
     )
     address: str | None = Field(
         None, description="a Ray cluster to join: host:port, ray://host:port, or auto for the one on this machine"
     )
+    devices: Literal["auto"] | Annotated[tuple[DeviceIndex, ...], Field(min_length=1)] = Field(
+        "auto",
+        description="GPUs that a process pool shares out where device is cuda: auto for all, or indices such as [0, 2]",
+    )
     gpus_per_candidate: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="what ray gives a candidate: a share of a GPU or whole ones; null: one where device is cuda"
+        None, description="share of a GPU for a candidate: 0.25 puts four on one; ray gives whole ones, too; null: one"
     )
     working_dir: Path | None = Field(
         None, description="folder of your own modules, sent to a cluster; null: the current one where a run needs it"
@@ -50,6 +57,13 @@ class ExecutionConfig(Section):
         if address is not None and not _ADDRESS.fullmatch(address):
             raise ValueError("must be host:port, ray://host:port or auto")
         return address
+
+    @field_validator("devices")
+    @classmethod
+    def _each_once(cls, devices: str | tuple[int, ...]) -> str | tuple[int, ...]:
+        if len(set(devices)) < len(devices) and devices != "auto":
+            raise ValueError("must name a device once")
+        return devices
 
     @field_validator("gpus_per_candidate")
     @classmethod

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +13,7 @@ import torch
 from evoprune.errors import ConfigError
 from evoprune.events import Listener
 from evoprune.execution.base import Executor, JobFactory
+from evoprune.execution.places import VISIBLE, cuda_names
 from evoprune.plugins import resolve
 from evoprune.run.config import Config
 from evoprune.run.presets import is_mask_run
@@ -23,11 +26,12 @@ def check_executor(config: Config) -> None:
     """Resolve the executor and see that it takes what is set for it.
 
     Raises:
-        UsageError: It is unknown, not installed, or takes no address or no time limit.
+        UsageError: It is unknown, not installed, or doesn't take what is set.
     """
     execution = config.execution
     name = _name(config, workers=1)
     takes = inspect.signature(resolve("executors", name)).parameters
+    _check_devices(config, name, takes)
     if execution.address is not None and "address" not in takes:
         raise ConfigError(
             f"execution.address is {execution.address}, and executor {name} takes none", "use ray, or leave it out"
@@ -64,6 +68,7 @@ def build_executor(config: Config, factory: JobFactory, workers: int, notify: Li
     accepted = inspect.signature(kind).parameters
     elsewhere: dict[str, Any] = {
         "address": config.execution.address,
+        "devices": worker_devices(config),
         "gpus": _gpus_per_candidate(config),
         "working_dir": _working_dir(config),
         "time_limit": config.execution.candidate_time_limit,
@@ -84,15 +89,63 @@ def _name(config: Config, workers: int) -> str:
         return execution.executor
     if execution.address is not None:
         return "ray"
-    return "in-process" if workers == 1 else "process-pool"
+    return "in-process" if workers == 1 and execution.devices == "auto" else "process-pool"
+
+
+def worker_devices(config: Config) -> tuple[str, ...]:
+    """CUDA's names of the devices that worker processes are shared out among; none where all are to see what this one sees.
+
+    Raises:
+        ConfigError: `execution.devices` doesn't go with `execution.device`, or names a device that isn't there.
+    """
+    execution = config.execution
+    if _is_on_cuda(config) and ":" not in execution.device:
+        wanted = None if execution.devices == "auto" else execution.devices
+        return cuda_names(wanted, torch.cuda.device_count(), os.environ.get(VISIBLE))
+    if execution.devices != "auto":
+        raise ConfigError(
+            f"execution.devices is {list(execution.devices)}, but candidates run on {execution.device}, "
+            "which is not all of CUDA's devices",
+            "set execution.device to cuda, or leave execution.devices out",
+        )
+    return ()
+
+
+def accelerator_slots(config: Config, device: torch.device) -> int:
+    """Candidates that the accelerators of this machine take at once: as many on each as their share of it allows."""
+    if device.type != "cuda":
+        return 1
+    share = config.execution.gpus_per_candidate
+    on_each = max(1, int(1 / share + 1e-9)) if share else 1
+    return on_each * max(1, len(worker_devices(config)))
+
+
+def _check_devices(config: Config, name: str, takes: Mapping[str, Any]) -> None:
+    execution = config.execution
+    if execution.devices != "auto":
+        if "devices" not in takes:
+            raise ConfigError(
+                f"execution.devices is {list(execution.devices)}, and executor {name} takes none",
+                "use process-pool, or execution.device for a single one such as cuda:1",
+            )
+        worker_devices(config)
+    share = execution.gpus_per_candidate
+    if share is not None and share > 1 and "gpus" not in takes:
+        raise ConfigError(
+            f"execution.gpus_per_candidate is {share:g}, and executor {name} gives a candidate one at most", "use ray"
+        )
 
 
 def _gpus_per_candidate(config: Config) -> float:
     execution = config.execution
     if execution.gpus_per_candidate is not None:
         return execution.gpus_per_candidate
-    on_cuda = torch.cuda.is_available() if execution.device == "auto" else execution.device.startswith("cuda")
-    return float(on_cuda)
+    return float(_is_on_cuda(config))
+
+
+def _is_on_cuda(config: Config) -> bool:
+    device = config.execution.device
+    return torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
 
 
 def _working_dir(config: Config) -> Path | None:
