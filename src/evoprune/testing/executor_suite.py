@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 from typing import Any, Protocol
 
 import pytest
@@ -22,6 +23,7 @@ import torch
 from evoprune.errors import RunError, UsageError
 from evoprune.events import CandidateTimedOut, Listener, ignore
 from evoprune.execution.base import Executor, Job, JobFactory, Outcome
+from evoprune.execution.threads import torch_threads
 from evoprune.results import Status
 from evoprune.testing.executor_jobs import (
     KILLER,
@@ -38,6 +40,8 @@ from evoprune.testing.executor_jobs import (
     outcomes,
     raise_an_error,
     take_long_once,
+    tiny_work,
+    wait_for_the_last,
 )
 
 
@@ -115,6 +119,48 @@ class ExecutorSuite:
         received = outcomes(opened(describe_worker, time_limit=LIMIT_S, setup_s=2 * LIMIT_S), 2)
         assert {one.evaluation.status for one in received.values()} == {Status.OK}
 
+    def test_evaluation_is_what_it_is_anywhere_when_candidates_are_trained(
+        self, make_executor: ExecutorFactory
+    ) -> None:
+        """Neither worker nor order enters the seeds; nothing but the cost differs from calling the function here."""
+        work, jobs = tiny_work()
+        with torch_threads(1):
+            function = work()
+            expected = {one.index: function(one).evaluation for one in reversed(jobs)}
+        with closing(make_executor(work, workers=2, threads=1, notify=ignore)) as executor:
+            for one in jobs:
+                executor.submit(one)
+            received = [executor.wait() for _ in jobs]
+        assert {one.job.index: one.evaluation for one in received} == expected
+        assert {one.status for one in expected.values()} == {Status.OK}
+
+    def test_executor_can_be_closed_when_an_error_came_of_a_job_and_others_wait(
+        self, opened: Callable[..., Executor]
+    ) -> None:
+        """What was queued behind the error is dropped."""
+        executor = opened(raise_an_error, workers=2)
+        for index in range(5):
+            executor.submit(job(index))
+        with pytest.raises((UsageError, RunError)):
+            executor.wait()
+        executor.close()
+        with pytest.raises(LookupError):
+            executor.wait()
+
+    def test_wait_is_interrupted_at_once_when_the_user_presses_ctrl_c(self, opened: Callable[..., Executor]) -> None:
+        """The executor can be closed then, and no process is left."""
+        executor = opened(never_end, workers=2)
+        for index in range(4):
+            executor.submit(job(index))
+        started = time.monotonic()
+        press = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        press.start()
+        with pytest.raises(KeyboardInterrupt):
+            executor.wait()
+        executor.close()
+        press.join()
+        assert time.monotonic() - started < PATIENCE_S
+
     def test_wait_raises_when_nothing_was_submitted(self, opened: Callable[..., Executor]) -> None:
         """Waiting for nothing is an error, not a hang."""
         with pytest.raises(LookupError):
@@ -132,6 +178,16 @@ class ExecutorSuite:
 
 class ProcessExecutorSuite(ExecutorSuite):
     """For executors that evaluate in processes of their own on this machine."""
+
+    def test_outcomes_come_as_they_are_ready_when_jobs_take_different_times(
+        self, opened: Callable[..., Executor]
+    ) -> None:
+        """A job that takes long holds up nobody; who wants another order makes it."""
+        executor = opened(wait_for_the_last, workers=2)
+        for index in range(3):
+            executor.submit(job(index))
+        first, *_ = [executor.wait().job.index for _ in range(3)]
+        assert first == 1
 
     def test_killer_is_quarantined_when_it_kills_again(self, opened: Callable[..., Executor]) -> None:
         """One retry, then FAILED; the other candidates never notice."""
