@@ -2,8 +2,10 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -65,6 +67,15 @@ class TestRayExecutor(ProcessExecutorSuite):
             outcomes(executor, 1)
         assert len(outcomes(joined(Jobs(describe_worker, tmp_path)), 2)) == 2
 
+    def test_nothing_is_left_in_the_folder_for_temporary_files(self, opened, monkeypatch):
+        with tempfile.TemporaryDirectory(prefix="r") as folder:
+            monkeypatch.setenv("RAY_TMPDIR", folder)
+            with closing(opened(describe_worker)) as executor:
+                outcomes(executor, 1)
+                (own,) = Path(folder).iterdir()
+                assert stat.S_IMODE(own.stat().st_mode) == stat.S_IRWXU
+            assert list(Path(folder).iterdir()) == []
+
     def test_handler_of_sigterm_is_ours_while_ray_runs(self, opened):
         before = signal.getsignal(signal.SIGTERM)
         opened(describe_worker)
@@ -92,9 +103,12 @@ class TestRayExecutor(ProcessExecutorSuite):
 @pytest.fixture(scope="module")
 def cluster():
     """A node without room for a worker, on the loopback alone; tests add others."""
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder,
+    ):
         patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **NODE})
         yield cluster
         cluster.shutdown()
 

@@ -42,7 +42,6 @@ class Member:
         host: Name of the machine.
         pid: Process id there.
         versions: Of what decides scores.
-        proven: Whether it has begun a job.
     """
 
     actor: Any
@@ -50,7 +49,6 @@ class Member:
     host: str
     pid: int
     versions: str
-    proven: bool = False
 
 
 class RayCluster:
@@ -79,10 +77,12 @@ class RayCluster:
         self.demand = f"a worker of {threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
         self._threads, self._gpus = threads, gpus
         self._ours = not ray.is_initialized()
+        self._folder: Path | None = None
         if not self._ours:
             return
         if address is None:
-            ray_connection.start(workers * threads, with_gpus=gpus > 0, store_bytes=_STORE_BYTES + 2 * content_bytes)
+            store_bytes = _STORE_BYTES + 2 * content_bytes
+            self._folder = ray_connection.start(workers * threads, with_gpus=gpus > 0, store_bytes=store_bytes)
         else:
             ray_connection.join(address, working_dir)
 
@@ -102,9 +102,13 @@ class RayCluster:
         ).remote(self._threads, parcel, time_limit)
         return actor, actor.hello.remote()
 
-    def give(self, member: Member, job: Job, files: Mapping[str, Parcel]) -> tuple[Any, Any]:
-        """Start a job: what comes when its worker begins, and what its outcome will come by, or None when that takes too long."""
-        return member.actor.get_ready.remote(files), member.actor.work.remote(job, files)
+    def prepare(self, member: Member, files: Mapping[str, Parcel]) -> Any:
+        """Have a worker build its job function and fetch `files`: what its word that it is ready will come by."""
+        return member.actor.get_ready.remote(files)
+
+    def give(self, member: Member, job: Job, files: Mapping[str, Parcel]) -> Any:
+        """Start a job on a worker that is ready for it: what its outcome will come by, or None when it takes too long."""
+        return member.actor.work.remote(job, {name: parcel.digest for name, parcel in files.items()})
 
     def first_of(self, references: Sequence[Any], timeout_s: float) -> list[Any]:
         """One of `references` that is there, or none when the time is over."""
@@ -148,7 +152,7 @@ class RayCluster:
             for actor in actors:
                 self.end(actor)
             if self._ours:
-                ray_connection.leave()
+                ray_connection.leave(self._folder)
 
 
 def _in_short(error: RayError) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,21 +24,27 @@ from evoprune.execution.reachable import check_reachable
 
 _NOT_SENT: Final = (".git", ".venv", "venv", "runs", "__pycache__", "node_modules")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_TEMPORARY: Final = "/tmp" if os.name == "posix" else None
 _RAY_PRINTS: Final = ray_worker.print_to_stdstream
 _QUIET: Final = {"logging_level": logging.ERROR, "log_to_driver": False}
 
 _logger = logging.getLogger(__name__)
 
 
-def start(cpus: int, *, with_gpus: bool, store_bytes: int) -> None:
+def start(cpus: int, *, with_gpus: bool, store_bytes: int) -> Path:
     """Start an instance on the loopback, without dashboard and usage statistics, and connect to it.
 
     Args:
         cpus: What its workers may ask for together.
         with_gpus: Whether it hands out this machine's GPUs.
         store_bytes: Room for what is sent to workers.
+
+    Returns:
+        The folder of its sockets and logs, to be given to `leave`.
     """
-    with _opening(), _loopback_allowed():
+    # Ray's own choice is /tmp/ray, and it lets everybody write what is below. Others may be too deep for names of sockets.
+    folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR") or _TEMPORARY)
+    with _opening(folder), _loopback_allowed():
         # Whoever is on this machine reaches the loopback: only the processes of this run know the token. Given here, Ray
         # 2.60 doesn't look for one in the home folder, or leave one there.
         os.environ |= {
@@ -52,8 +60,10 @@ def start(cpus: int, *, with_gpus: bool, store_bytes: int) -> None:
             include_dashboard=False,
             object_store_memory=store_bytes,
             _node_ip_address=_LOOPBACK[0],
+            _temp_dir=f"{folder}/r",
             **_QUIET,
         )
+    return Path(folder)
 
 
 def join(address: str, working_dir: Path | None) -> None:
@@ -77,26 +87,28 @@ def join(address: str, working_dir: Path | None) -> None:
         ) from error
 
 
-def leave() -> None:
-    """Close the connection, and end the instance if it was started here."""
+def leave(folder: Path | None) -> None:
+    """Close the connection; end the instance if it was started here, and remove its `folder`."""
     with kept_sigterm_handler():
         ray.shutdown()
-    _tidy_up()
+    _tidy_up(folder)
 
 
 @contextmanager
-def _opening() -> Iterator[None]:
+def _opening(folder: str | None = None) -> Iterator[None]:
     """What is changed while a connection opens is as before when it is open, and all of it when it fails."""
     ray_worker.print_to_stdstream = _log_what_ray_prints
     try:
         with kept_sigterm_handler(), kept_environment():
             yield
     except BaseException:
-        _tidy_up()
+        _tidy_up(folder)
         raise
 
 
-def _tidy_up() -> None:
+def _tidy_up(folder: Path | str | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     ray_worker.print_to_stdstream = _RAY_PRINTS
     _look_for_token_again()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from evoprune.events import CandidateTimedOut, Decision, Listener, WorkerDied
 from evoprune.execution.base import Job, JobFactory, Outcome
 from evoprune.execution.deadlines import Deadlines
 from evoprune.execution.deaths import RETRIES, out_of_time, quarantined
+from evoprune.execution.failed_starts import FailedStarts
 from evoprune.execution.portable import files_of, made_portable
 from evoprune.execution.ray_cluster import Member, RayCluster, WorkerGone
 from evoprune.execution.ray_worker import Parcel, pickled, versions
@@ -22,7 +22,6 @@ from evoprune.execution.ray_worker import Parcel, pickled, versions
 NODE_RETRIES: Final = 3
 """How often a candidate whose node was lost is tried again: nodes go for reasons of their own more often than workers do."""
 
-_FAILED_STARTS: Final = 3
 _STARTING_AT_LEAST: Final = 4
 _PATIENCE_S: Final = 30.0
 _GOODBYE_S: Final = 10.0
@@ -71,10 +70,11 @@ class RayExecutor:
         self._queue: deque[_Attempt] = deque()
         self._starting: dict[Any, Any] = {}
         self._idle: list[Member] = []
-        self._busy: dict[Any, _Assignment] = {}
-        self._preparing: dict[Any, Any] = {}
+        self._busy: dict[Any, tuple[Member, _Attempt]] = {}
+        self._preparing: dict[Any, _Assignment] = {}
         self._deadlines = Deadlines(None if time_limit is None else time_limit + _GRACE_S)
-        self._failed_starts, self._failing_since = 0, 0.0
+        # A cluster goes on sending workers to a lost node until it has noticed, which takes it half a minute.
+        self._failed_starts = FailedStarts(_LOST_NODE_S if self._cluster.far else 0.0)
         self._closed = self._said_waiting = False
         if not self._cluster.far:
             self._hire_all()
@@ -93,19 +93,17 @@ class RayExecutor:
 
     def wait(self) -> Outcome:
         """The next job that some worker has finished."""
-        while self._queue or self._busy:
+        while self._queue or self._preparing or self._busy:
             self._advance()
             done = self._cluster.first_of(
-                [*self._busy, *self._preparing, *self._starting], self._deadlines.soonest(_PATIENCE_S)
+                [*self._preparing, *self._busy, *self._starting], self._deadlines.soonest(_PATIENCE_S)
             )
             if not done:
                 if overdue := self._deadlines.overdue():
-                    return self._out_of_time(self._take_back(overdue[0]))
+                    return self._out_of_time(*self._take_back(overdue[0]))
                 self._say_when_waiting()
-            elif done[0] in self._starting:
-                self._welcome(done[0])
-            elif done[0] in self._preparing:
-                self._begin(done[0])
+            elif done[0] not in self._busy:
+                self._go_on(done[0])
             elif (outcome := self._collect(done[0])) is not None:
                 return outcome
         raise LookupError("no job is left to wait for")
@@ -115,7 +113,8 @@ class RayExecutor:
         if self._closed:
             return
         self._closed = True
-        members = [*self._idle, *(work.member for work in self._busy.values())]
+        preparing = [assignment.member for assignment in self._preparing.values()]
+        members = [*self._idle, *preparing, *(member for member, _ in self._busy.values())]
         self._cluster.close([*(member.actor for member in members), *self._starting.values()])
         for held in (self._queue, self._busy, self._preparing, self._starting, self._idle, self._files):
             held.clear()
@@ -126,12 +125,18 @@ class RayExecutor:
         """Have all workers at hand, so that a job begins when it is submitted; there is room for them here."""
         try:
             self._hire(self._workers)
-            while self._starting:
-                for reference in self._cluster.first_of(list(self._starting), _PATIENCE_S):
-                    self._welcome(reference)
+            while coming := [*self._preparing, *self._starting]:
+                for reference in self._cluster.first_of(coming, _PATIENCE_S):
+                    self._go_on(reference)
         except BaseException:
             self.close()
             raise
+
+    def _go_on(self, reference: Any) -> None:
+        if reference in self._starting:
+            self._welcome(reference)
+        else:
+            self._begin(reference)
 
     def _hire(self, count: int) -> None:
         for _ in range(count):
@@ -140,8 +145,9 @@ class RayExecutor:
 
     def _advance(self) -> None:
         """Hire what there is work for, and give work to who is free."""
-        outstanding = min(self._workers, len(self._queue) + len(self._busy))
-        missing = outstanding - len(self._idle) - len(self._busy) - len(self._starting)
+        assigned = len(self._busy) + sum(one.attempt is not None for one in self._preparing.values())
+        hired = len(self._starting) + len(self._preparing) + len(self._idle) + len(self._busy)
+        missing = min(self._workers, len(self._queue) + assigned) - hired
         if missing > 0:
             # Workers that wait for room make an autoscaler add nodes; it grows a cluster twofold at most.
             waiting = max(_STARTING_AT_LEAST, self.slots) if self._cluster.far else self._workers
@@ -151,9 +157,14 @@ class RayExecutor:
 
     def _assign(self, member: Member, attempt: _Attempt) -> None:
         files = {name: self._shared(path) for name, path in self._files_of(attempt.job).items()}
-        ready, reference = self._cluster.give(member, attempt.job, files)
-        self._busy[reference] = _Assignment(member, attempt, ready)
-        self._preparing[ready] = reference
+        ready = self._prepare(_Assignment(member, attempt, files))
+        if not self._cluster.far:
+            self._begin(ready)  # which takes a millisecond, as nothing has to be fetched
+
+    def _prepare(self, assignment: _Assignment) -> Any:
+        ready = self._cluster.prepare(assignment.member, assignment.files)
+        self._preparing[ready] = assignment
+        return ready
 
     def _files_of(self, job: Job) -> Mapping[str, Path]:
         paths = files_of(self._factory, job) if self._cluster.far else {}
@@ -179,70 +190,63 @@ class RayExecutor:
                 f"a worker on {member.host} has {member.versions}, here is {versions()}: their scores could differ",
                 "install the same versions on all nodes",
             )
-        self._idle.append(member)
+        self._prepare(_Assignment(member))
 
     def _stop_if_hopeless(self, error: WorkerGone) -> None:
-        self._failed_starts += 1
-        if self._failed_starts == 1:
-            self._failing_since = time.monotonic()
-        # A cluster goes on sending workers to a lost node until it has noticed, which takes it half a minute.
-        patience = _LOST_NODE_S if self._cluster.far else 0.0
-        if self._failed_starts >= _FAILED_STARTS and time.monotonic() - self._failing_since >= patience:
-            raise WorkerLostError(
-                f"workers can't be started: {error}",
-                "Ray's logs on its nodes say more; each node needs evoprune's dependencies; then resume",
-            ) from error
+        if self._failed_starts.add():
+            hint = (
+                "Ray's logs on its nodes say more; each node needs evoprune's dependencies; then resume"
+                if self._cluster.far
+                else "the same command with `--executor process-pool` resumes without Ray"
+            )
+            raise WorkerLostError(f"workers can't be started: {error}", hint) from error
         if self._cluster.far:
             time.sleep(_BREATH_S)
 
-    def _begin(self, ready: Any) -> None:
-        """A worker has all that it needs and is at work, or will never be."""
-        reference = self._preparing.pop(ready)
-        with contextlib.suppress(Exception):  # comes again as the job's own
-            self._cluster.result(ready)
-            work = self._busy[reference]
-            self._busy[reference] = replace(work, member=replace(work.member, proven=True), begun=True)
-            self._deadlines.begin(reference)
-            self._failed_starts = 0
+    def _begin(self, reference: Any) -> None:
+        """Give its job to a worker that is ready: whoever dies before that, does so by no fault of the candidate's."""
+        assignment = self._preparing.pop(reference)
+        member, attempt, files = assignment.member, assignment.attempt, assignment.files
+        try:
+            self._cluster.result(reference)
+        except WorkerGone as error:
+            self._cluster.end(member.actor)
+            if attempt is not None:
+                self._queue.appendleft(attempt)
+            if attempt is None or files:  # not one that died of something else while it was idle
+                self._stop_if_hopeless(error)
+            return
+        if attempt is None:
+            self._idle.append(member)
+            return
+        self._failed_starts.reset()
+        given = self._cluster.give(member, attempt.job, files)
+        self._busy[given] = (member, attempt)
+        self._deadlines.begin(given)
 
     def _collect(self, reference: Any) -> Outcome | None:
-        work = self._take_back(reference)
+        member, attempt = self._take_back(reference)
         try:
             outcome: Outcome | None = self._cluster.result(reference)
         except WorkerGone as error:
-            if work.begun:
-                return self._bury(work.member, work.attempt, error)
-            self._put_back(work, error)
-            return None
+            return self._bury(member, attempt, error)
         except BaseException:
-            self._idle.append(work.member)  # what the job function raises is no fault of its worker
+            self._idle.append(member)  # what the job function raises is no fault of its worker
             raise
         if outcome is None:
-            return self._out_of_time(work)
-        self._idle.append(work.member)
-        return replace(outcome, job=work.attempt.job, cost=replace(outcome.cost, retries=work.attempt.tries))
+            return self._out_of_time(member, attempt)
+        self._idle.append(member)
+        return replace(outcome, job=attempt.job, cost=replace(outcome.cost, retries=attempt.tries))
 
-    def _take_back(self, reference: Any) -> _Assignment:
-        ready = self._busy[reference].ready
-        if ready in self._preparing:
-            self._begin(ready)
+    def _take_back(self, reference: Any) -> tuple[Member, _Attempt]:
         self._deadlines.drop(reference)
         return self._busy.pop(reference)
 
-    def _put_back(self, work: _Assignment, error: WorkerGone) -> None:
-        """The worker was gone before the job began: no fault of the candidate's."""
-        self._cluster.end(work.member.actor)
-        self._queue.appendleft(work.attempt)
-        if not work.member.proven:
-            self._stop_if_hopeless(error)
-
-    def _out_of_time(self, work: _Assignment) -> Outcome:
+    def _out_of_time(self, member: Member, attempt: _Attempt) -> Outcome:
         assert self._time_limit is not None
-        self._cluster.end(
-            work.member.actor
-        )  # it may still be at work, or have been in the middle of changing something
-        self._notify(CandidateTimedOut(work.attempt.job.genome.digest, self._time_limit))
-        return out_of_time(work.attempt.job, self._time_limit, work.attempt.tries)
+        self._cluster.end(member.actor)  # it may still be at work, or have been in the middle of changing something
+        self._notify(CandidateTimedOut(attempt.job.genome.digest, self._time_limit))
+        return out_of_time(attempt.job, self._time_limit, attempt.tries)
 
     def _bury(self, member: Member, attempt: _Attempt, error: WorkerGone) -> Outcome | None:
         self._cluster.end(member.actor)
@@ -260,7 +264,7 @@ class RayExecutor:
         return None
 
     def _say_when_waiting(self) -> None:
-        if not self._busy and not self._said_waiting:
+        if not self._busy and not self._preparing and not self._said_waiting:
             self._said_waiting = True
             self._notify(
                 Decision("execution", f"the cluster has no room yet for {self._cluster.demand}; waiting for it")
@@ -281,12 +285,11 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class _Assignment:
-    """A job with the worker that has it; `ready` comes when the worker begins, and that has `begun`."""
+    """What a worker gets ready for; without an attempt, for no job in particular."""
 
     member: Member
-    attempt: _Attempt
-    ready: Any
-    begun: bool = False
+    attempt: _Attempt | None = None
+    files: Mapping[str, Parcel] = field(default_factory=dict)
 
 
 def _wait_for_end(pids: list[int]) -> None:

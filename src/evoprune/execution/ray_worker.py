@@ -75,11 +75,13 @@ class Worker:
         known = self._files
         self._files = {one.digest: known.get(one.digest) or one.open().tobytes() for one in files.values()}
 
-    def work(self, job: Job, files: Mapping[str, Parcel]) -> Outcome | None:
-        """The outcome of a job that reads `files`; None when it takes too long, and then this worker is of no more use."""
-        self.get_ready(files)
+    def work(self, job: Job, files: Mapping[str, str]) -> Outcome | None:
+        """The outcome of a job that reads files, given by their digests; None when it takes too long.
+
+        It has to be ready for them. After a None it is of no more use.
+        """
         assert self._function is not None
-        at_hand = {name: self._files[one.digest] for name, one in files.items()}
+        at_hand = {name: self._files[digest] for name, digest in files.items()}
         try:
             with torch_threads(self._threads), interrupted_after(self._time_limit):
                 return replace(self._function(replace(job, files=at_hand)), job=job)
