@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 from functools import cache
 
 import pytest
@@ -44,6 +45,13 @@ def machines():
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path)
+
+
+@pytest.fixture
+def temporary():
+    """A folder with a name that is short enough for Ray's sockets, for what killed processes leave."""
+    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -135,9 +143,10 @@ def test_workers_end_and_the_run_resumes_when_its_machine_is_lost(project, start
     assert project.journal("run") == undisturbed("channels")
 
 
-def test_nothing_is_left_when_a_run_with_an_instance_of_its_own_is_killed(project, undisturbed):
+def test_nothing_is_left_when_a_run_with_an_instance_of_its_own_is_killed(project, undisturbed, temporary):
     project.pace(0.5)
-    process = project.start("run", "channels.yaml", "--out", "run", "--workers", "2", "--executor", "ray")
+    arguments = ("run", "channels.yaml", "--out", "run", "--workers", "2", "--executor", "ray")
+    process = project.start(*arguments, environment={"RAY_TMPDIR": temporary})
     project.wait_for_lines("run", 3, process)
     # Two agents of Ray's need a minute to notice.
     left = {pid for pid in descendants(process.pid) if not command(pid).endswith("Agent")}
