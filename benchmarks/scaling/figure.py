@@ -6,6 +6,7 @@ python benchmarks/scaling/figure.py --figure docs/images/scaling.png
 import argparse
 import json
 from pathlib import Path
+from statistics import median
 
 from evoprune.report.canvas import ACCENT, BEST, INK, MUTED, in_percent, new_axes, new_figure
 
@@ -21,9 +22,25 @@ def main() -> None:
     simulated, real, overhead = (
         json.loads((HERE / f"{one}.json").read_text()) for one in ("simulated", "real", "overhead")
     )
+    simulated["rows"] = medians(simulated["rows"])
     draw(simulated["rows"], [row for row in real["rows"] if row["what"] == "sleep"]).savefig(args.figure, dpi=150)
     print(simulated_table(simulated["rows"]), sleep_table(real["rows"]), mnist_table(real["rows"]), sep="\n\n")
     print("\n" + overhead_table(overhead))
+
+
+def medians(rows: list[dict]) -> list[dict]:
+    """One row for all seeds of a number of workers and a mode; the lowest efficiency beside the median one."""
+    grouped: dict[tuple, list[dict]] = {}
+    for row in rows:
+        grouped.setdefault((row["workers"], row["mode"]), []).append(row)
+    return [
+        {
+            **same[0],
+            **{name: median(row[name] for row in same) for name, value in same[0].items() if isinstance(value, float)},
+            "lowest": min(row["efficiency"] for row in same),
+        }
+        for same in grouped.values()
+    ]
 
 
 def draw(simulated: list[dict], slept: list[dict]):

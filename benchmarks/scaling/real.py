@@ -2,7 +2,7 @@
 
     python benchmarks/scaling/real.py --out real.json          (--what sleep for candidates that only wait)
 
-`sleep`: candidates wait on the clock, 0.25 s on average and ten times as long for the longest as for the shortest, so that what
+`sleep`: candidates wait on the clock, 0.2 s on average and ten times as long for the longest as for the shortest, so that what
 is missing from full efficiency is the engine's doing and not the machine's. `mnist`: `evoprune run mnist-cnn` for real,
 baseline taken from the cache; on a machine whose cores share their arithmetic units or their memory, two workers aren't twice
 as fast.
@@ -34,9 +34,9 @@ from evoprune.run.yardstick import Yardstick
 from evoprune.search.base import SearchSettings
 from evoprune.testing.search_suite import Groups
 
-MEAN_S, SPREAD = 0.25, 10.0
+MEAN_S, SPREAD = 0.2, 10.0
 MODES = {"generations": "genetic", "asynchronous": "steady-state"}
-POPULATION, GENERATIONS = 16, 8
+POPULATION, GENERATIONS = 16, 6
 MNIST = {"ga": {"pop_size": 12, "num_generations": 4}, "training": {"retrain_epochs": 1}}
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     args = parse_arguments()
     rows = []
     for what in args.what:
-        for place in args.executor or everything():
+        for place in args.executor or everything(what):
             for mode in MODES:
                 rows.append(sleeping(place, mode, args.repeats) if what == "sleep" else pruning(place, mode))
                 print(json.dumps(rows[-1]), flush=True)
@@ -56,9 +56,15 @@ def main() -> None:
     args.out.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def everything() -> list[str]:
-    ray = ["ray:1", "ray:2"] if importlib.util.find_spec("ray") else []
-    return ["in-process:1", "process-pool:1", "process-pool:2", *ray]
+def everything(what: str) -> list[str]:
+    places = ["in-process:1", "process-pool:1", "process-pool:2"]
+    if importlib.util.find_spec("ray"):
+        places += ["ray:1", "ray:2"]
+    return (
+        places
+        if what == "sleep"
+        else [place for place in places if place in ("in-process:1", "process-pool:2", "ray:2")]
+    )
 
 
 def sleeping(place: str, mode: str, repeats: int) -> dict[str, object]:
