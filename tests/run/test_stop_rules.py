@@ -158,7 +158,7 @@ def test_time_budget_counts_the_time_of_earlier_processes(tmp_path):
     with RunStore(tmp_path, {}, "") as store:
         first = TimeBudget(100.0, time.perf_counter() - 60, store, lambda event: None)
         first._kept -= 60
-        first.keep_count()
+        first.watch(None)
         assert first(1)
     with RunStore(tmp_path, {}, "") as store:
         assert 60 <= store.recall("spent_s") < 75
@@ -166,11 +166,70 @@ def test_time_budget_counts_the_time_of_earlier_processes(tmp_path):
         assert [second(0), second(1, begun=True), second(2)] == [True, True, False]
 
 
+def test_generation_does_not_begin_when_one_like_the_last_would_take_too_long(tmp_path):
+    with RunStore(tmp_path, {}, "") as store:
+        budget = TimeBudget(100.0, time.perf_counter() - 20, store, lambda event: None)
+        assert budget(0)
+        budget._started -= 25
+        assert budget(1)  # 45 s, and 25 for another one
+        budget._started -= 25
+        assert not budget(2)  # 70 s, and 25
+
+
+@pytest.mark.parametrize(
+    ("spent_s", "wanted", "share", "epochs"),
+    [
+        (50, 4, 0.9, 4.0),
+        (50, 8, 0.9, 4.5),
+        (50, 8, 0.5, 2.5),
+        (90, 8, 0.9, 1.0),
+        (500, 8, 0.9, 1.0),
+        (500, 0.5, 0.9, 0.5),
+        (500, 0, 0.9, 0),
+    ],
+)
+def test_training_is_cut_to_what_is_left_of_the_time_and_to_one_epoch_at_most(tmp_path, spent_s, wanted, share, epochs):
+    told = []
+    with RunStore(tmp_path, {}, "") as store:
+        budget = TimeBudget(100.0, time.perf_counter() - spent_s, store, told.append)
+        assert budget.epochs("training", wanted, lambda: 10.0, share=share) == pytest.approx(epochs, abs=0.02)
+    assert [event.what for event in told] == (["time budget"] if epochs < wanted else [])
+
+
+def test_training_that_was_cut_is_as_short_at_a_resume_and_that_of_another_name_is_not(tmp_path):
+    with RunStore(tmp_path, {}, "") as store:
+        budget = TimeBudget(100.0, time.perf_counter() - 50, store, lambda event: None)
+        cut = budget.epochs("the last", 8, lambda: 10.0)
+        assert budget.epochs("another", 3, lambda: 10.0) == 3
+    with RunStore(tmp_path, {}, "") as store:
+        resumed = TimeBudget(100.0, time.perf_counter(), store, lambda event: None)
+        assert resumed.epochs("the last", 8, lambda: pytest.fail("measured again")) == cut
+        assert resumed.epochs("another", 3, lambda: pytest.fail("measured again")) == 3
+
+
+def test_without_a_budget_nothing_is_measured(tmp_path):
+    with RunStore(tmp_path, {}, "") as store:
+        budget = TimeBudget(None, time.perf_counter(), store, lambda event: None)
+        assert budget.epochs("training", 8, lambda: pytest.fail("measured")) == 8
+        assert store.recall("epochs_in_time") is None
+
+
+@pytest.mark.parametrize("kind", ["channels", "masks"])
+def test_run_with_hardly_any_time_ends_with_a_model_that_was_trained_an_epoch(run, mask_run, tmp_path, kind):
+    sections = {"run": {"time_budget": 0.001}, "training": {"retrain_epochs": 500}}
+    directory = run(**sections) if kind == "channels" else mask_run(**sections, masks={"retrain_epochs": 400})
+    ended = [line for line in events(directory, "EpochEnded") if line["stage"] == "retrain"]
+    assert len(ended) == (1 if kind == "channels" else 2)
+    cuts = [line["detail"] for line in events(directory, "Decision") if "cut to" in line["detail"]]
+    assert cuts[-1] == "the last retraining is cut to 1 of 500 epochs"
+    assert {line["generation"] for line in journal(directory)} == {0}
+
+
 def test_time_is_not_kept_when_there_is_no_budget(tmp_path):
     with RunStore(tmp_path, {}, "") as store:
         budget = TimeBudget(None, time.perf_counter() - 60, store, lambda event: None)
         budget._kept -= 60
-        budget.keep_count()
+        budget.watch(None)
         assert store.recall("spent_s") is None
 
 

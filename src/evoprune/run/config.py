@@ -180,7 +180,9 @@ class RunConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="the one seed everything random grows from")
     out: Path | None = Field(None, description="run directory; runs/<recipe> when null")
     time_budget: Duration | None = Field(
-        None, description="seconds, or 90s, 30m, 1h30m, resumes included: the search ends in time for retraining"
+        None,
+        description="seconds, or 90s, 30m, 1h30m, resumes included: the search ends in time for retraining, of which there is "
+        "less if need be, one epoch at least. Training of the dense network and a first generation take the time that they take",
     )
     max_candidates: PositiveInt | None = Field(
         None, description="the search ends after so many candidates; of independent layers, after so many layers"

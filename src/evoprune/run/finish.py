@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from evoprune.evaluation.memory import MicroBatch
-from evoprune.evaluation.training import train
+from evoprune.evaluation.training import Schedule, StepListener, train
 from evoprune.events import Listener
 from evoprune.execution.threads import torch_threads
 from evoprune.objectives.accuracy import score
@@ -22,30 +22,45 @@ from evoprune.run.assemble import SCORING_BATCH, retraining_schedule
 from evoprune.run.config import Config
 from evoprune.run.epoch_reporter import EpochReporter
 from evoprune.run.problem import Problem
+from evoprune.run.time_budget import TimeBudget, seconds_per_epoch
 from evoprune.seeding import SeedTree
 from evoprune.sources.base import Source
 from evoprune.space.calling import call_model
 
 
 def retrain(
-    problem: Problem, plan: PruningPlan, genome: str, config: Config, device: torch.device, notify: Listener
+    problem: Problem,
+    plan: PruningPlan,
+    genome: str,
+    config: Config,
+    device: torch.device,
+    time_budget: TimeBudget,
+    notify: Listener,
 ) -> nn.Module:
-    """Prune the trained dense network by `plan` and train the result on train and select together."""
+    """Prune the trained dense network by `plan` and train the result on train and select together, as long as there is time."""
     training, task = config.training, problem.task
     model = prune(problem.model, plan)
     both = task.train.joined(task.select)
-    schedule = retraining_schedule(training, both, epochs=training.retrain_epochs)
-    with torch_threads(config.execution.training_threads):
+
+    def train_for(network: nn.Module, schedule: Schedule, on_step: StepListener | None) -> None:
         train(
-            model,
+            network,
             both,
             schedule,
             loss=task.loss,
             seeds=SeedTree(config.run.seed).child("retrain", genome),
             device=device,
             micro_batch=MicroBatch(training.batch_size, stage="retraining", notify=notify),
-            on_step=EpochReporter("retrain", model, task, both, None, config, device, notify),
+            on_step=on_step,
         )
+
+    with torch_threads(config.execution.training_threads):
+        one_epoch = retraining_schedule(training, both, epochs=1)
+        epochs = time_budget.epochs(
+            "the last retraining", training.retrain_epochs, lambda: seconds_per_epoch(train_for, model, one_epoch)
+        )
+        reporter = EpochReporter("retrain", model, task, both, None, config, device, notify, epochs)
+        train_for(model, retraining_schedule(training, both, epochs=epochs), reporter)
     return model.eval()
 
 

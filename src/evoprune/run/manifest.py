@@ -48,6 +48,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     spent = document.get("spent_s", 0.0)
     if type(spent) is not float or not 0 <= spent < float("inf"):
         wrong.append("spent_s")
+    epochs = document.get("epochs_in_time", {})
+    if type(epochs) is not dict or not all(
+        type(one) in (int, float) and 0 <= one < float("inf") for one in epochs.values()
+    ):
+        wrong.append("epochs_in_time")
     try:
         _flat(document["identity"])
     except RecursionError:

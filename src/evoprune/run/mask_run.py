@@ -53,12 +53,14 @@ class MaskRun:
         source: Model, task and example inputs.
         store: The run directory.
         notify: Told of everything that happens.
+        time_budget: Of the whole run.
     """
 
     config: Config
     source: ProblemSource
     store: RunStore
     notify: Listener
+    time_budget: TimeBudget
 
     def execute(self) -> Mapping[str, Any]:
         """Run to the end, or go on where an earlier process stopped."""
@@ -76,15 +78,13 @@ class MaskRun:
         place(problem.model, self.config, device)
         weights = prunable_weights(self.config, problem.model)
         self.notify(SpaceAnalyzed(sum(weight.size for weight in weights), len(weights), 0))
-        last = self._evolve(problem, weights, device, wall)
+        last = self._evolve(problem, weights, device)
         comparison = self._finish(problem, weights, last, device)
         self.store.remember("status", "done")
         self.notify(RunEnded(directory, time.perf_counter() - wall, cpu_seconds() - cpu))
         return comparison
 
-    def _evolve(
-        self, problem: Problem, weights: Sequence[MaskableWeight], device: torch.device, started: float
-    ) -> State:
+    def _evolve(self, problem: Problem, weights: Sequence[MaskableWeight], device: torch.device) -> State:
         """All steps; gives the last state that holds its accuracy."""
         config = self.config
         figures = Figures(config, problem, device)
@@ -96,8 +96,7 @@ class MaskRun:
         state = State(weights_of(problem.model), everything_alive(config, weights), {})
         work = MaskWork(config, self.source, self.store.directory.resolve(), baseline, str(device))
         workers = resolve_workers(config, device)
-        budget = TimeBudget(config.run.time_budget, started, self.store, self.notify)
-        rules = StopRules(config, self.store.journal, baseline, budget, self.notify)
+        rules = StopRules(config, self.store.journal, baseline, self.time_budget, self.notify)
         notify = broadcast([rules.watch, self.notify])
         with (
             stage("search", self.notify, at_a_time(workers, "jobs")),
@@ -168,7 +167,7 @@ class MaskRun:
         plan = build_space(config, model, start, list(alive), None).plan(alive)
         masked = apply_masks(model, plan)
         masked_figures = figures.of_select(masked)
-        retrain_masked(config, problem, masked, plan, step, device, self.notify)
+        retrain_masked(config, problem, masked, plan, step, device, self.time_budget, self.notify)
         after = figures.of_select(masked)
         digest = folder.put(State(weights_of(masked), alive, {}))
         return StepRecord(
@@ -208,7 +207,7 @@ class MaskRun:
         put_weights(model, dict(last.weights), "the last step")
         pruned = apply_masks(model, plan)
         with stage("retrain", self.notify, f"the network at {100 * plan.sparsity:.2f} % sparsity, masks held"):
-            retrain_masked(config, problem, pruned, plan, None, device, self.notify)
+            retrain_masked(config, problem, pruned, plan, None, device, self.time_budget, self.notify)
         with stage("report", self.notify):
             put_weights(model, read_weights(store.directory / BASELINE), "the baseline")
             judge = Judge(config, store)

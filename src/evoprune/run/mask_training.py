@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from evoprune.evaluation.memory import MicroBatch
-from evoprune.evaluation.training import train
+from evoprune.evaluation.training import Schedule, StepListener, train
 from evoprune.events import Listener
 from evoprune.execution.threads import torch_threads
 from evoprune.mask_plan import MaskPlan
@@ -24,6 +24,7 @@ from evoprune.run.config import Config
 from evoprune.run.epoch_reporter import EpochReporter
 from evoprune.run.mask_schedule import Step
 from evoprune.run.problem import Problem
+from evoprune.run.time_budget import LAST, TimeBudget, seconds_per_epoch
 from evoprune.seeding import SeedTree
 
 FISHER_BATCH = 64
@@ -36,11 +37,13 @@ def retrain_masked(
     plan: MaskPlan,
     step: Step | None,
     device: torch.device,
+    time_budget: TimeBudget,
     notify: Listener,
 ) -> None:
     """Train a masked network in place and leave it in eval mode; what is pruned stays zero.
 
-    After a step it learns from the train set, because select goes on judging; at the end, without a step, from both together.
+    After a step it learns from the train set, because select goes on judging; at the end, without a step, from both together. A
+    step leaves half of what is left of the time budget to what follows.
     """
     task, training = problem.task, config.training
     source = task.train if step is not None else task.train.joined(task.select)
@@ -48,20 +51,27 @@ def retrain_masked(
         epochs = training.retrain_epochs
     else:
         epochs = config.masks.between_epochs if step.between else config.masks.retrain_epochs
+    name, share = ("the last retraining", LAST) if step is None else (f"the retraining of step {step.index}", 0.5)
     seeds = SeedTree(config.run.seed).child("retrain", "masks", "end" if step is None else step.index)
-    reporter = EpochReporter("retrain", model, task, source, None, config, device, notify, epochs)
-    with torch_threads(config.execution.training_threads):
+
+    def train_for(network: nn.Module, schedule: Schedule, on_step: StepListener | None) -> None:
         train(
-            model,
+            network,
             source,
-            retraining_schedule(training, source, epochs=epochs),
+            schedule,
             loss=task.loss,
             seeds=seeds,
             device=device,
             micro_batch=MicroBatch(training.batch_size, stage="retraining", notify=notify),
-            on_step=reporter,
-            masks=masks_as_tensors(model, plan),
+            on_step=on_step,
+            masks=masks_as_tensors(network, plan),
         )
+
+    with torch_threads(config.execution.training_threads):
+        one_epoch = retraining_schedule(training, source, epochs=1)
+        epochs = time_budget.epochs(name, epochs, lambda: seconds_per_epoch(train_for, model, one_epoch), share=share)
+        reporter = EpochReporter("retrain", model, task, source, None, config, device, notify, epochs)
+        train_for(model, retraining_schedule(training, source, epochs=epochs), reporter)
     model.eval()
 
 

@@ -86,8 +86,10 @@ def execute(
                 pin_problem(store, source.load())
             return read_json(directory / COMPARISON)
         with EventLog(directory / EVENTS) as log:
+            notify = broadcast([log, *listeners])
+            budget = TimeBudget(config.run.time_budget, time.perf_counter(), store, notify)
             kind = MaskRun if is_mask_run(config) else _Run
-            return kind(config, source, store, broadcast([log, *listeners])).execute()
+            return kind(config, source, store, broadcast([budget.watch, notify]), budget).execute()
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,14 @@ class _Run:
     source: ProblemSource
     store: RunStore
     notify: Listener
+    time_budget: TimeBudget
 
     def execute(self) -> Mapping[str, Any]:
         wall, cpu = time.perf_counter(), cpu_seconds()
         directory = str(self.store.directory)
         self.notify(RunStarted(directory, len(self.store.journal.entries)))
         prepared = self._prepare()
-        self._search(prepared, wall)
+        self._search(prepared)
         comparison = self._finish(prepared)
         self.store.remember("status", "done")
         self.notify(RunEnded(directory, time.perf_counter() - wall, cpu_seconds() - cpu))
@@ -147,7 +150,7 @@ class _Run:
         with torch_threads(self.config.execution.candidate_threads):
             return {one.name: one.measure(subject) for one in build_objectives(self.config)}
 
-    def _search(self, prepared: _Prepared, started: float) -> None:
+    def _search(self, prepared: _Prepared) -> None:
         config = self.config
         workers = resolve_workers(config, prepared.device)
         work = CandidateWork(
@@ -160,8 +163,7 @@ class _Run:
         )
         objectives = searched_objectives(config)
         fitness = WeightedFitness(config.fitness.w_acc, config.fitness.w_macs, prepared.baseline["macs"])
-        time_budget = TimeBudget(config.run.time_budget, started, self.store, self.notify)
-        rules = StopRules(config, self.store.journal, prepared.baseline, time_budget, self.notify)
+        rules = StopRules(config, self.store.journal, prepared.baseline, self.time_budget, self.notify)
         notify = _noticing_small_batches(
             config.training.finetune_batch_size or config.training.batch_size, broadcast([rules.watch, self.notify])
         )
@@ -195,7 +197,7 @@ class _Run:
             )
         plan = prepared.encoding.decode(best.genome)
         with stage("retrain", self.notify, f"candidate {best.index} at {best.evaluation.objectives['macs']:,.0f} MACs"):
-            model = retrain(problem, plan, best.evaluation.genome, config, device, self.notify)
+            model = retrain(problem, plan, best.evaluation.genome, config, device, self.time_budget, self.notify)
         with stage("report", self.notify):
             finished = Judge(config, self.store).reports({"baseline": problem.model, "pruned": model}, problem, device)
             save_artifact(

@@ -93,7 +93,6 @@ class StopRules:
         if isinstance(event, CandidateEvaluated):
             self._seen = event.index + 1
             self._progress.take([self._journal.entries[event.index]])
-            self._time_budget.keep_count()
 
     def __call__(self, generation: int) -> bool:
         """Whether `generation`, counted over all searches of the run, may begin."""
