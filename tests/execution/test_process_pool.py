@@ -9,7 +9,9 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,6 +25,7 @@ from tests.execution.processes import command, descendants, is_alive, wait_until
 
 REPORT = """
 from pathlib import Path
+from threading import Timer
 from evoprune.events import ignore
 from evoprune.execution.process_pool import ProcessPoolExecutor
 from evoprune.testing.executor_jobs import Jobs, job, never_end
@@ -248,3 +251,35 @@ def peak_kib():
     """Most memory that this process has had, in KiB."""
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+
+
+KILLING_S = 30.0
+
+
+def nap(folder, one):
+    """A job of a few milliseconds: workers are idle, or sending and receiving, as often as at work."""
+    time.sleep(0.005)
+    return describe_worker(folder, one)
+
+
+@pytest.mark.slow
+def test_every_job_comes_back_when_workers_are_killed_at_random_moments(opened):
+    pool, generator, kills = opened(nap, workers=2), np.random.default_rng(0), 0
+    workers, deadline = set(), time.monotonic() + KILLING_S
+    while time.monotonic() < deadline:
+        chosen = generator.choice(list(workers)) if workers else None
+        killer = Timer(float(generator.exponential(0.1)), kill, (chosen,))
+        killer.start()
+        received = outcomes(pool, int(generator.integers(1, 60)))
+        killer.join()
+        assert {one.evaluation.status for one in received.values()} == {Status.OK}
+        assert sum(one.cost.retries for one in received.values()) <= 1
+        kills += chosen is not None
+        workers = {one.cost.worker for one in received.values()} - {chosen}
+    assert (kills > KILLING_S / 10, pool.slots) == (True, 2)
+
+
+def kill(pid):
+    """End a worker, whatever it is doing."""
+    if pid is not None:
+        os.kill(int(pid), signal.SIGKILL)

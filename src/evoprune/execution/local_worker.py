@@ -51,10 +51,18 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Began:
+    """A worker has a job, and is about to look at it: if it dies now, that may be the job's doing."""
+
+
+@dataclass(frozen=True)
 class Raised:
     """The answer to a job whose function raised an error."""
 
     error: Exception
+
+
+Message = Hello | Began | Outcome | Raised
 
 
 class WorkerGone(Exception):  # noqa: N818 - not an error to be shown, but an answer to be dealt with
@@ -101,7 +109,7 @@ class LocalWorker:
         except OSError as error:
             raise WorkerGone from error
 
-    def receive(self) -> Hello | Outcome | Raised:
+    def receive(self) -> Message:
         """What the worker has sent.
 
         Raises:
@@ -113,7 +121,7 @@ class LocalWorker:
             content = self._connection.recv_bytes()
         except (EOFError, OSError) as error:
             raise WorkerGone from error
-        message: Hello | Outcome | Raised = pickle.loads(content)
+        message: Message = pickle.loads(content)
         return message
 
     def end(self) -> int | None:
@@ -140,10 +148,12 @@ def _serve(connection: Connection, setup: WorkerSetup) -> None:
     _send(connection, Hello())
     while True:
         try:
-            job: Job = connection.recv()
+            content = connection.recv_bytes()
         except (EOFError, OSError):
             return
+        _send(connection, Began())
         try:
+            job: Job = pickle.loads(content)
             with torch_threads(setup.threads), telling_of_full_memory("evaluating a candidate"):
                 if function is None:
                     factory: JobFactory = pickle.loads(fetch(setup.parcel))
@@ -154,7 +164,7 @@ def _serve(connection: Connection, setup: WorkerSetup) -> None:
             error.add_note(traceback.format_exc())
             answer = Raised(error)
         _send(connection, answer)
-        del job, answer
+        job = answer = content = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -170,7 +180,7 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _send(connection: Connection, message: Hello | Outcome | Raised) -> None:
+def _send(connection: Connection, message: Message) -> None:
     try:
         content = pickle.dumps(message)
         if isinstance(message, Raised):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import signal
 from collections import deque
@@ -14,7 +15,7 @@ from evoprune.errors import DeviceMemoryError, UsageError, WorkerLostError
 from evoprune.events import CandidateTimedOut, Decision, Listener, WorkerDied
 from evoprune.execution.base import Job, JobFactory, Outcome
 from evoprune.execution.deaths import RETRIES, out_of_time, quarantined
-from evoprune.execution.local_worker import Hello, LocalWorker, Raised, WorkerGone, WorkerSetup
+from evoprune.execution.local_worker import Began, Hello, LocalWorker, Raised, WorkerGone, WorkerSetup
 from evoprune.execution.oom_kills import OomKills
 from evoprune.execution.parcel import Parcel
 from evoprune.execution.places import Places
@@ -118,12 +119,10 @@ class ProcessPoolExecutor:
     def _assign(self) -> None:
         for seat in self._seats:
             if self._queue and seat.ready and seat.attempt is None:
-                seat.attempt, seat.alone = self._queue.popleft(), not self._places.can_shrink(seat.place)
-                try:
+                seat.attempt, seat.begun = self._queue.popleft(), False
+                seat.alone = not self._places.can_shrink(seat.place)
+                with contextlib.suppress(WorkerGone):  # as will be noticed where others are that end
                     seat.worker.give(seat.attempt.job)
-                except WorkerGone:  # before it had the job, which is not to blame
-                    self._queue.appendleft(seat.attempt)
-                    seat.attempt, seat.ready = None, False
 
     def _next(self) -> Outcome | None:
         """What comes of the first worker that has something to say, or has ended."""
@@ -135,6 +134,9 @@ class ProcessPoolExecutor:
             return self._bury(seat)
         if isinstance(message, Hello):
             seat.ready, self._failed_starts = True, 0
+            return None
+        if isinstance(message, Began):
+            seat.begun = True
             return None
         attempt, seat.attempt = seat.attempt, None
         assert attempt is not None
@@ -150,8 +152,11 @@ class ProcessPoolExecutor:
         if crowded:
             self._shrink(seat.place, "the system had to end a worker for lack of memory")
         elif attempt is None:
-            self._stop_if_hopeless(seat, code)
+            self._count_failed_start(seat, code)
         if attempt is None:
+            return None
+        if not seat.begun:  # it had not looked at the job, which is not to blame
+            self._queue.appendleft(attempt)
             return None
         if self._time_limit is not None and code == -signal.SIGALRM:
             self._notify(CandidateTimedOut(attempt.job.genome.digest, self._time_limit))
@@ -182,10 +187,15 @@ class ProcessPoolExecutor:
             self._places.shrink(place)
             self._notify(Decision("execution", f"{why}; from now on {self._places.total} candidates at a time"))
 
-    def _stop_if_hopeless(self, seat: _Seat, code: int | None) -> None:
+    def _count_failed_start(self, seat: _Seat, code: int | None) -> None:
+        """Do without workers that end before they are ready, one after the other; a WorkerLostError when there are no others."""
         self._failed_starts += not seat.ready
-        if self._failed_starts >= _FAILED_STARTS:
+        if self._failed_starts < _FAILED_STARTS:
+            return
+        if not any(other.ready for other in self._seats):
             raise _workers_lost(f"they end with exit code {code} before their first job")
+        self._failed_starts = 0
+        self._shrink(seat.place, f"workers end with exit code {code} before their first job")
 
 
 @dataclass(frozen=True)
@@ -205,7 +215,8 @@ class _Seat:
         worker: The process.
         place: Which device it is on.
         ready: Whether it has said hello.
-        attempt: What it is at work on.
+        attempt: What it was given.
+        begun: Whether it has begun with that.
         alone: Whether it has had its device for itself since it began with that.
     """
 
@@ -213,6 +224,7 @@ class _Seat:
     place: int
     ready: bool = False
     attempt: _Attempt | None = None
+    begun: bool = False
     alone: bool = False
 
 
