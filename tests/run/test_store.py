@@ -169,3 +169,37 @@ def test_pin_refuses_another_value_at_a_resume(run):
         pytest.raises(ReplayMismatchError, match=r"another data\.train: 1 then, 2 now"),
     ):
         store.pin("data", {"train": "2"})
+
+
+@pytest.mark.parametrize(
+    "name", ["states", "solutions", "artifact", "baseline", JOURNAL, "events.jsonl", "run.log", LOCK]
+)
+def test_store_refuses_links_that_lead_out_of_its_directory(run, tmp_path, name):
+    outside = tmp_path / "outside"
+    if "." in name:
+        outside.write_text("precious")
+    else:
+        outside.mkdir()
+        (outside / "a.safetensors").write_text("precious")
+        (outside / ".b.part").write_text("precious")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(outside)
+    before = snapshot(tmp_path)
+    with pytest.raises(UsageError, match=f"{name} is a symbolic link"):
+        RunStore(run, IDENTITY, "")
+    assert snapshot(tmp_path) == before
+
+
+def test_store_replaces_links_where_it_writes_whole_files(run, tmp_path):
+    (tmp_path / "outside").write_text("precious")
+    (run / "comparison.json").symlink_to(tmp_path / "outside")
+    with RunStore(run, IDENTITY, "") as store:
+        store.write_json("comparison.json", {})
+    assert (tmp_path / "outside").read_text() == "precious"
+    assert not (run / "comparison.json").is_symlink()
+
+
+def test_store_takes_a_directory_that_is_a_link(run, tmp_path):
+    (tmp_path / "link").symlink_to(run)
+    with RunStore(tmp_path / "link", IDENTITY, "") as store:
+        assert store.recall("baseline_sha256") == "abc"

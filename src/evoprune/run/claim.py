@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,14 +24,18 @@ class Claim:
         directory: Created when missing; it is empty, or holds a manifest of this very identity.
         identity: Everything that decides what will lie in it, as JSON values.
         folders: Those in it that this process writes to; what a killed one left half-written there is removed.
+        lines: Files in it that lines are appended to.
 
     Raises:
         UsageError: The directory can't be written, is in use by another process or holds something else; it is as it was.
         ReplayMismatchError: Its manifest has another identity; the message names the settings that differ.
     """
 
-    def __init__(self, directory: Path, identity: Mapping[str, Any], folders: Iterable[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, identity: Mapping[str, Any], folders: Sequence[str] = (), lines: Sequence[str] = ()
+    ) -> None:
         self.directory = directory
+        _refuse_links(directory, (*folders, *lines, LOCK))
         self._lock = _lock(directory, identity)
         self.fresh: Final = not (directory / MANIFEST).exists()
         try:
@@ -61,6 +65,16 @@ class Claim:
             (self.directory / name).unlink(missing_ok=True)
         self.release()
         (self.directory / LOCK).unlink(missing_ok=True)
+
+
+def _refuse_links(directory: Path, names: Iterable[str]) -> None:
+    for name in names:
+        # All else is put in place by renaming, which replaces a link and not what it leads to.
+        if (directory / name).is_symlink():
+            raise UsageError(
+                f"{directory / name} is a symbolic link, and a run writes to its own directory alone",
+                "replace it by what it leads to; the directory itself may be a link",
+            )
 
 
 def _lock(directory: Path, identity: Mapping[str, Any]) -> BaseFileLock:

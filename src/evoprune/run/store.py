@@ -41,7 +41,7 @@ class RunStore:
 
     def __init__(self, directory: Path, identity: Mapping[str, Any], config_yaml: str) -> None:
         self.directory = directory
-        self._claim = Claim(directory, identity, _FOLDERS)
+        self._claim = Claim(directory, identity, _FOLDERS, (JOURNAL, EVENTS, LOG))
         try:
             if not (directory / CONFIG).exists():
                 write_atomically(directory / CONFIG, config_yaml.encode())
