@@ -40,7 +40,7 @@ class Machine:
 
     def lose(self):
         """As if it had lost power."""
-        for pid in descendants(self.process.pid) | {self.process.pid}:
+        for pid in sorted({self.process.pid, *descendants(self.process.pid)}):  # who could tell of the others first
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
@@ -88,7 +88,7 @@ class Machines:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **self.token, "HOME": str(folder)},
+                env={**_environment(), **self.token, "HOME": str(folder)},
             )  # fmt: skip
         self.machines = [*getattr(self, "machines", []), Machine(process, folder)]
         return self.machines[-1]
@@ -100,6 +100,12 @@ def _python_without_evoprune(folder):
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     python = folder / "bin" / "python"
-    found = subprocess.run([python, "-c", "import evoprune"], check=False, capture_output=True, text=True, cwd=folder)
+    found = subprocess.run(
+        [python, "-c", "import evoprune"], check=False, capture_output=True, text=True, cwd=folder, env=_environment()
+    )
     assert "No module named 'evoprune'" in found.stderr
     return str(python)
+
+
+def _environment():
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from evoprune.execution.ray_worker import Parcel, RemoteWorker
 from evoprune.execution.threads import thread_environment
 
 _STORE_BYTES: Final = 256 * 2**20
+_GOODBYE_S: Final = 10.0
 
 
 class WorkerGone(Exception):  # noqa: N818 - not an error to be shown, but an answer to be dealt with
@@ -146,13 +148,23 @@ class RayCluster:
         with contextlib.suppress(RayError, ValueError):
             ray.kill(actor, no_restart=True)
 
-    def close(self, actors: Sequence[Any]) -> None:
+    def close(self, members: Sequence[Member], starting: Sequence[Any]) -> None:
         """End these workers, then the connection if it is ours, and with it an instance that was started."""
-        if ray.is_initialized():
-            for actor in actors:
-                self.end(actor)
-            if self._ours:
-                ray_connection.leave(self._folder)
+        if not ray.is_initialized():
+            return
+        for actor in (*(member.actor for member in members), *starting):
+            self.end(actor)
+        if self._ours:
+            ray_connection.leave(self._folder)
+        if self._folder is not None:
+            _wait_for_end([member.pid for member in members])
+
+
+def _wait_for_end(pids: Sequence[int]) -> None:
+    """Until the processes are gone: Ray only asks the system to end them."""
+    deadline = time.monotonic() + _GOODBYE_S
+    while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in pids):
+        time.sleep(0.02)
 
 
 def _in_short(error: RayError) -> str:

@@ -24,7 +24,6 @@ NODE_RETRIES: Final = 3
 
 _STARTING_AT_LEAST: Final = 4
 _PATIENCE_S: Final = 30.0
-_GOODBYE_S: Final = 10.0
 _LOST_NODE_S: Final = 120.0
 _BREATH_S: Final = 1.0
 _GRACE_S: Final = 5.0
@@ -35,7 +34,7 @@ class RayExecutor:
     """As many workers as are asked for and the cluster has room for; one that dies costs its candidate one retry.
 
     Args:
-        factory: Builds the job function in each worker, at its first job; goes to each node once, through the object store.
+        factory: Builds the job function in each worker when that starts; goes to each node once, through the object store.
         workers: Most workers at a time, at least 1.
         threads: torch threads in each, and the CPUs it asks for.
         notify: Told when a worker dies or none can be had, and when a candidate takes too long.
@@ -46,7 +45,8 @@ class RayExecutor:
         working_dir: Folder of the user's own modules, sent to the cluster.
 
     Raises:
-        UsageError: There is no cluster at the address, or the factory can't be sent to it.
+        UsageError: There is no cluster at the address, or the factory can't be sent to it. What the factory itself raises comes
+            from here where an instance is started, and from `wait` on a cluster.
     """
 
     def __init__(
@@ -115,11 +115,9 @@ class RayExecutor:
         self._closed = True
         preparing = [assignment.member for assignment in self._preparing.values()]
         members = [*self._idle, *preparing, *(member for member, _ in self._busy.values())]
-        self._cluster.close([*(member.actor for member in members), *self._starting.values()])
+        self._cluster.close(members, list(self._starting.values()))
         for held in (self._queue, self._busy, self._preparing, self._starting, self._idle, self._files):
             held.clear()
-        if not self._cluster.far:
-            _wait_for_end([member.pid for member in members])
 
     def _hire_all(self) -> None:
         """Have all workers at hand, so that a job begins when it is submitted; there is room for them here."""
@@ -216,6 +214,9 @@ class RayExecutor:
             if attempt is None or files:  # not one that died of something else while it was idle
                 self._stop_if_hopeless(error)
             return
+        except BaseException:
+            self._idle.append(member)  # what the factory raises is no fault of its worker
+            raise
         if attempt is None:
             self._idle.append(member)
             return
@@ -290,10 +291,3 @@ class _Assignment:
     member: Member
     attempt: _Attempt | None = None
     files: Mapping[str, Parcel] = field(default_factory=dict)
-
-
-def _wait_for_end(pids: list[int]) -> None:
-    """Until the processes are gone: Ray only asks the system to end them."""
-    deadline = time.monotonic() + _GOODBYE_S
-    while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in pids):
-        time.sleep(0.02)

@@ -48,7 +48,7 @@ class Parcel:
 
 
 class Worker:
-    """The actor's class: builds the job function at its first job, and keeps the files of the last one.
+    """The actor's class: keeps the job function and the files of the last job.
 
     Args:
         threads: torch threads while it works.
