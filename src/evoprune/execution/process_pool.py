@@ -148,7 +148,8 @@ class ProcessPoolExecutor:
     def _bury(self, seat: _Seat) -> Outcome | None:
         """What becomes of the candidate whose worker has ended, and of the place."""
         pid, code, attempt = seat.worker.pid, self._remove(seat), seat.attempt
-        crowded = self._oom_kills.explain(code) and not seat.alone
+        alone = seat.alone if attempt else not self._places.can_shrink(seat.place)
+        crowded = self._oom_kills.explain(code) and not alone
         if crowded:
             self._shrink(seat.place, "the system had to end a worker for lack of memory")
         elif attempt is None:
