@@ -1,5 +1,7 @@
 """What changes on an accelerator: placement, counting, repeatability, running out of memory. `make test-gpu` runs it."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,16 @@ def test_run_on_cuda_writes_the_same_journal_twice(tmp_path, small_config):
     journals = [(tmp_path / name / "evaluations.jsonl").read_bytes() for name in ("one", "two")]
     assert journals[0] == journals[1]
     assert ep.load(tmp_path / "one").conv1.weight.device.type == "cpu"
+
+
+def test_run_in_two_processes_on_one_gpu_writes_the_journal_of_one(tmp_path, small_config):
+    share = {"device": "cuda", "devices": [0], "gpus_per_candidate": 0.5, "workers": "auto"}
+    for name, execution in {"one": {"device": "cuda"}, "two": share}.items():
+        execute(small_config({"execution": execution}), RecipeSource(TINY, None, None, 0), tmp_path / name)
+    journals = [(tmp_path / name / "evaluations.jsonl").read_bytes() for name in ("one", "two")]
+    assert journals[0] == journals[1]
+    lines = [json.loads(line) for line in (tmp_path / "two" / "events.jsonl").read_text().splitlines()]
+    assert any("2 candidates at a time" in line.get("detail", "") for line in lines)
 
 
 def test_pruned_network_stays_on_cuda_and_computes_what_the_masked_one_does(seeded_torch):
