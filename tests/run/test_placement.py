@@ -53,6 +53,7 @@ def workers(config):
         ({"device": "cuda:1"}, 1),
         ({"device": "cuda:1", "gpus_per_candidate": 0.5}, 2),
         ({"workers": 3}, 3),
+        ({"executor": "in-process"}, 1),
     ],
     ids=str,
 )

@@ -105,6 +105,8 @@ def _check_encoding(name: str) -> None:
 
 def resolve_workers(config: Config, device: torch.device) -> int:
     """Candidates to evaluate at once: as asked, or all that a cluster takes, that the accelerators take, or one per core."""
+    if config.execution.executor == "in-process":
+        return 1
     if config.execution.workers != "auto":
         return config.execution.workers
     if config.execution.address is not None:
