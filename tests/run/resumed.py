@@ -39,6 +39,12 @@ def evaluated(events_):
     return [line["index"] for line in events_ if line["event"] == "CandidateEvaluated" and not line["replayed"]]
 
 
+def evaluated_since_the_last_start(directory):
+    happened = events(directory)
+    start = max(number for number, line in enumerate(happened) if line["event"] == "RunStarted")
+    return evaluated(happened[start:])
+
+
 def check_resumed(directory, whole, lines_before, moment=""):
     """See that nothing was lost, evaluated twice or left behind.
 
@@ -55,5 +61,5 @@ def check_resumed(directory, whole, lines_before, moment=""):
     happened = events(directory)
     assert len(evaluated(happened)) == len(set(evaluated(happened))), moment
     if lines_before is not None:
-        start = max(number for number, line in enumerate(happened) if line["event"] == "RunStarted")
-        assert evaluated(happened[start:]) == list(range(lines_before, journal_lines(directory))), moment
+        new = list(range(lines_before, journal_lines(directory)))
+        assert evaluated_since_the_last_start(directory) == new, moment

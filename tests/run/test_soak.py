@@ -15,7 +15,7 @@ import pytest
 from evoprune.run.problem import RecipeSource
 from evoprune.run.runner import execute
 from tests.run.conftest import TINY
-from tests.run.resumed import check_resumed, done, journal_lines
+from tests.run.resumed import check_resumed, done, evaluated_since_the_last_start, journal_lines, left_over
 
 FULL = "EVOPRUNE_SOAK_KILLS" in os.environ
 KILLS = int(os.environ.get("EVOPRUNE_SOAK_KILLS", "6"))
@@ -34,10 +34,13 @@ MASKS = {
     "ga": {"num_generations": 4},
     "training": {"epochs": 6},
 }
+STEADY = {"search": {"algorithm": "steady-state", "asynchronous": True}}
+ASYNCHRONOUS = {**CHANNELS, **STEADY}
 KINDS = {
     "channels": (CHANNELS, 1),
     "channels in processes": (CHANNELS, 2),
     "masks": (MASKS, 1),
+    "asynchronous": (ASYNCHRONOUS, 1),
 }  # fmt: skip
 _logger = logging.getLogger(__name__)
 
@@ -136,6 +139,23 @@ def test_run_that_is_killed_at_any_moment_resumes_to_the_same_end(kind, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_asynchronous_run_in_processes_that_is_killed_keeps_every_line(tmp_path, small_config, monkeypatch):
+    """Its end depends on which candidate is ready first; what stands in the journal stays, and none of it is evaluated again."""
+    config = small_config(ASYNCHRONOUS, {"execution": {"workers": 2}})
+    runs, random = Runs(tmp_path, config), np.random.default_rng(SEED)
+    for number in range(math.ceil(KILLS / len(KINDS))):
+        directory = runs.kill(f"killed-{number}", random.uniform(0, 0.03), random.integers(1, 23))
+        before = (directory / "evaluations.jsonl").read_bytes()
+        lines = before.count(b"\n")
+        resume(config, directory, monkeypatch)
+        after = (directory / "evaluations.jsonl").read_bytes()
+        assert after.startswith(before[: before.rfind(b"\n") + 1])
+        assert evaluated_since_the_last_start(directory) == list(range(lines, journal_lines(directory)))
+        assert (done(directory), left_over(directory), journal_lines(directory)) == (True, [], 24)
+
+
+@pytest.mark.slow
 def test_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path, build_config, monkeypatch):
     config = build_config("channels")
     runs = Runs(tmp_path, config)
@@ -149,12 +169,12 @@ def test_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path, buil
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks for the names of open files in /proc")
-@pytest.mark.parametrize("kind", ["channels", "masks"])
+@pytest.mark.parametrize("kind", ["channels", "masks", "asynchronous"])
 def test_run_that_dies_at_any_of_its_writes_resumes_to_the_same_end(
     kind, tmp_path, small_config, mask_config, monkeypatch
 ):
     """At half a line, before and after it, and around each file that is put in its place. Slow tests: at most twice a file."""
-    config = mask_config() if kind == "masks" else small_config()
+    config = {"masks": mask_config(), "channels": small_config(), "asynchronous": small_config(STEADY)}[kind]
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     which = "all" if FULL else "some"
     command = [sys.executable, "-m", "tests.run.dying_runs", tmp_path, which, tmp_path / "config.yaml"]
