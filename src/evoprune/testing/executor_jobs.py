@@ -28,7 +28,7 @@ from evoprune.run.problem import RecipeSource
 from evoprune.testing.tiny import tiny_recipe
 
 PATIENCE_S: Final = 60.0
-LIMIT_S: Final = 0.5
+LIMIT_S: Final = 1.0
 TINY: Final = "evoprune.testing.tiny:tiny_recipe"
 KILLER: Final = 1
 """Index of the job that misbehaves, where one does."""
