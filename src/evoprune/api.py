@@ -258,7 +258,9 @@ def finetune(
     else:
         source = finetune_source(run, resolved)
     target = Path(out) if out is not None else run / FINETUNED
-    return Finetuned(target, finetune_run(run, resolved, source, target, broadcast(listeners)), source)
+    before = read_comparison(run)
+    done = finetune_run(run, resolved, source, target, broadcast(listeners), before=before)
+    return Finetuned(target, done, source)
 
 
 def execute_run(config: Config, source: ProblemSource, directory: Path, listeners: Sequence[Listener]) -> Result:

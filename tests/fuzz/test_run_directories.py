@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evoprune.api import execute_run
+from evoprune.api import execute_run, finetune
 from evoprune.cli.console import Console
 from evoprune.errors import EvopruneError, StoreCorruptedError
 from evoprune.run.config import make_config
@@ -74,6 +74,29 @@ def test_run_goes_on_or_says_what_is_damaged_whatever_a_file_holds(tmp_path, cap
                 go_on(kind, directory)
             except EvopruneError as error:
                 assert error.message  # noqa: PT017 - whether there is an error is the question
+
+    never_anything_else()
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_finetune_says_what_is_damaged_whatever_a_file_holds(tmp_path, capsys, kind, count):
+    whole = tmp_path / "whole"
+    go_on(kind, whole)
+
+    @settings(max_examples=count)
+    @given(changed_files(whole))
+    def never_anything_else(change):
+        name, content = change
+        with tempfile.TemporaryDirectory() as folder:
+            directory = Path(shutil.copytree(whole, Path(folder) / "run"))
+            (directory / name).write_bytes(content)
+            try:
+                done = finetune(directory, epochs=0)
+            except EvopruneError as error:
+                assert not (directory / "finetuned" / "manifest.json").exists(), error  # noqa: PT017 - as above
+            else:
+                Console().show_finetuned(done.comparison, directory)
 
     never_anything_else()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from evoprune.report.run_files import read_comparison
 from evoprune.run.config import make_config
 from evoprune.run.finetune import finetune_run
 from evoprune.run.problem import RecipeSource
@@ -47,7 +48,7 @@ def work_on(config_path: Path, finished: Path | None = None) -> Callable[[Path],
         if finished is None:
             execute(config, source, out)
         else:
-            finetune_run(finished, config, source, out, lambda _: None)
+            finetune_run(finished, config, source, out, lambda _: None, before=read_comparison(finished))
 
     return work
 

@@ -18,6 +18,7 @@ from evoprune.api import execute_run
 from evoprune.cli.console import Console
 from evoprune.cli.printable import printable
 from evoprune.errors import RunError
+from evoprune.report.run_files import read_comparison
 from evoprune.run.config import Config
 from evoprune.run.finetune import finetune_run
 from evoprune.run.problem import ProblemSource
@@ -41,10 +42,10 @@ def run_in_terminal(config: Config, source: ProblemSource, directory: Path) -> N
 
 def finetune_in_terminal(directory: Path, config: Config, source: ProblemSource, out: Path) -> None:
     """Train a run's finished model further and show what that changed; begun again from the start when it was stopped."""
-    console = Console()
+    console, before = Console(), read_comparison(directory)
     try:
         with _stopping_with(_AGAIN), console:
-            comparison = finetune_run(directory, config, source, out, console)
+            comparison = finetune_run(directory, config, source, out, console, before=before)
     except RunError as error:
         raise type(error)(error.message, error.hint or _AGAIN) from error
     console.show_finetuned(comparison, out)

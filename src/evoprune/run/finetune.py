@@ -48,7 +48,13 @@ READS: Final = "test_set_reads"
 
 
 def finetune_run(
-    directory: Path, config: Config, source: ProblemSource, out: Path, notify: Listener
+    directory: Path,
+    config: Config,
+    source: ProblemSource,
+    out: Path,
+    notify: Listener,
+    *,
+    before: Mapping[str, Any],
 ) -> Mapping[str, Any]:
     """Train the finished model of a run further, and write the result to a directory of its own.
 
@@ -62,6 +68,7 @@ def finetune_run(
         out: New or empty, or where the same was begun by a process that died: it begins again there. It gets an artifact,
             `comparison.json` and a manifest that counts what was read of the test set.
         notify: Told of progress.
+        before: The document of the run's `comparison.json`, seen to be sound: after the training is too late.
 
     Returns:
         The document of `comparison.json`: the run's `baseline` and `pruned`, and `finetuned`, with `layers` where it has masks.
@@ -80,7 +87,7 @@ def finetune_run(
             problem = source.load(notify)
             _check_same_data(directory, manifest, problem)
         problem = replace(problem, example_inputs=to_device(problem.example_inputs, device))
-        return _Finetuning(directory, card, config, problem, device, claim, notify).execute()
+        return _Finetuning(directory, card, before, config, problem, device, claim, notify).execute()
 
 
 def finetune_config(
@@ -185,6 +192,7 @@ def _check_same_data(directory: Path, manifest: Mapping[str, Any], problem: Prob
 class _Finetuning:
     directory: Path
     card: Mapping[str, Any]
+    before: Mapping[str, Any]
     config: Config
     problem: Problem
     device: torch.device
@@ -232,8 +240,7 @@ class _Finetuning:
         model.eval()
 
     def _comparison(self, report: ModelReport, plan: AnyPlan) -> dict[str, Any]:
-        before = read_json(self.directory / COMPARISON)
-        document = {"baseline": before["baseline"], "pruned": before["pruned"], "finetuned": report.to_json()}
+        document = {**{name: self.before[name] for name in ("baseline", "pruned")}, "finetuned": report.to_json()}
         if isinstance(plan, MaskPlan):
             document["finetuned"] |= {
                 "size_bytes": (self.claim.directory / WEIGHTS).stat().st_size,
