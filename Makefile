@@ -77,7 +77,7 @@ bench: install ## Measure evoprune against a naive script of the same job (long)
 bench-analysis: install ## Measure analysis and surgery, against other libraries where they are installed (minutes)
 	$(BIN)/python benchmarks/analysis/run.py $(ARGS)
 
-bench-scaling: install ## Measure executors, and simulate clusters of up to 1,000 workers (half an hour)
+bench-scaling: install ## Measure executors, and simulate clusters of up to 1,000 workers (a quarter of an hour)
 	$(BIN)/python benchmarks/scaling/overhead.py > benchmarks/scaling/overhead.json
 	$(BIN)/python benchmarks/scaling/real.py --out benchmarks/scaling/real.json
 	$(BIN)/python benchmarks/scaling/simulate.py --seeds 3 --out benchmarks/scaling/simulated.json

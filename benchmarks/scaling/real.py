@@ -60,11 +60,7 @@ def everything(what: str) -> list[str]:
     places = ["in-process:1", "process-pool:1", "process-pool:2"]
     if importlib.util.find_spec("ray"):
         places += ["ray:1", "ray:2"]
-    return (
-        places
-        if what == "sleep"
-        else [place for place in places if place in ("in-process:1", "process-pool:2", "ray:2")]
-    )
+    return places if what == "sleep" else [place for place in places if place in ("in-process:1", "process-pool:2")]
 
 
 def sleeping(place: str, mode: str, repeats: int) -> dict[str, object]:

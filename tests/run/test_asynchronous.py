@@ -249,6 +249,50 @@ def test_rules_are_asked_for_the_reason_when_the_limit_ends_the_search():
     assert asked == list(range(GENERATIONS))
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_search_that_stalled_is_over_in_a_replay_too(seed):
+    """The verdict depends on what had been told when it was asked for, and what is under way then may be the new best."""
+
+    class Stall:
+        def __init__(self):
+            self.best, self.best_in, self.latest = -1.0, -1, -1
+
+        def watch(self, event):
+            if isinstance(event, CandidateEvaluated):
+                self.latest = event.generation
+                if event.fitness > self.best:
+                    self.best, self.best_in = event.fitness, event.generation
+
+        def __call__(self, generation):
+            return self.latest - self.best_in < 1
+
+    rule = Stall()
+    end, whole = drive(Disorderly([5], seed), may_go_on=rule, notify=rule.watch, generations=20)
+    assert end.evaluations < 20 * POP_SIZE
+    again, executor = Stall(), Disorderly([5])
+    drive(executor, begun_with(whole.entries), may_go_on=again, notify=again.watch, generations=20)
+    assert not executor.submitted
+
+
+def test_last_few_may_fail_alone():
+    def fails_late(job):
+        return failed(job) if job.index >= 2 * POP_SIZE else ok(job)
+
+    for _ in range(2):
+        end, journal = drive(Disorderly([1], evaluate=fails_late), most=2 * POP_SIZE + 1)
+        assert end.evaluations == 2 * POP_SIZE + 1
+        drive(Disorderly([1]), begun_with(journal.entries), most=2 * POP_SIZE + 1)
+
+
+def test_search_that_found_nothing_new_is_over_when_another_follows():
+    _, journal = drive(Disorderly([2]), search=build(sizes=(3,)), place=Place(0, None, {"step": 0}))
+    first = len(journal.entries)
+    drive(Disorderly([2]), journal, place=Place(first, None, {"step": 1}))
+    executor = Disorderly([2])
+    end, _ = drive(executor, journal, search=build(sizes=(3,)), place=Place(0, None, {"step": 0}))
+    assert (end.evaluations, executor.submitted) == (first, [])
+
+
 def test_next_search_of_a_run_follows_in_the_journal():
     journal = MemoryJournal()
     for _ in range(2):

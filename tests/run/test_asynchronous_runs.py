@@ -11,6 +11,7 @@ import pytest
 
 from evoprune.errors import ConfigError
 from evoprune.events import CandidateEvaluated
+from evoprune.run.mask_search import MaskSearches
 from evoprune.run.runner import execute
 from tests.run.mask_directories import contents, journal
 
@@ -64,6 +65,24 @@ def test_mask_run_with_one_worker_ends_as_ever_when_it_was_stopped(mask_run, mod
     with pytest.raises(StoppedError):
         mask_run("stopped", listeners=(stop_at(len(journal(whole)) - 3),), **sections)
     assert contents(mask_run("stopped", **sections)) == contents(whole)
+
+
+def test_best_masks_are_compared_with_those_that_the_search_began_with(mask_run, monkeypatch):
+    """With the candidate asked for first, that is, which need not be in the first line."""
+    compared, known = [], MaskSearches._clearly_better
+
+    def spy(searches, best, begun):
+        compared.append((best, begun))
+        return known(searches, best, begun)
+
+    monkeypatch.setattr(MaskSearches, "_clearly_better", spy)
+    lines = journal(mask_run(**ASYNCHRONOUS, execution={"executor": "tests.run.last_first:LastFirstExecutor"}))
+    assert lines[0]["ask"] == 1
+    assert len(compared) == 2
+    for step, (best, begun) in enumerate(compared):
+        mine = [line for line in lines if line["step"] == step]
+        assert begun.index == next(line["index"] for line in mine if line["ask"] == 0)
+        assert best.fitness == max(line["fitness"] for line in mine)
 
 
 @pytest.mark.slow

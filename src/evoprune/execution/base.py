@@ -74,7 +74,8 @@ class Executor(Protocol):
     anything. Errors of the job function itself (a `UsageError`, a `RunError`) are raised by `wait`.
 
     An executor that takes a `time_limit` in seconds ends a candidate that is at work for longer, sends a `CandidateTimedOut`, and
-    gives it back as `deaths.out_of_time` says, without a retry. Setting the job function up doesn't count.
+    gives it back as `deaths.out_of_time` says, without a retry. Building the job
+    function doesn't count; what it sets up at its first job does.
     """
 
     @property

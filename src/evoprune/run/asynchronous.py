@@ -45,10 +45,11 @@ def run_asynchronously(
         search: Asked and told one genome at a time.
         executor: Evaluates what the journal doesn't hold; has as many candidates at any time as it has slots now.
         journal: Read from its start, then appended to in the order in which candidates are scored.
-        generations: Of which each stands for `pop_size` candidates: there are as many as in a search by generations.
+        generations: Of which each stands for `pop_size` candidates, whatever the search would breed if it were asked for batches.
         pop_size: Candidates after which figures are summed up and `may_go_on` is asked.
         yardstick: What evaluations are worth.
-        may_go_on: Called with a generation's number before its first candidate is begun; False lets the others finish.
+        may_go_on: Called with a generation's number when the last candidate before it has been asked for; False lets those
+            finish that are under way.
         notify: Told of every candidate and generation.
         place: Where in the journal the search begins, and what its lines say besides.
         enough: Asked with the best entry so far after each candidate, unless it breaks a constraint; True ends the search.
@@ -119,11 +120,14 @@ class _Course:
                 self._ask()
             check_same(self._under_way.get(call) if self._calls == calls else None, entry)
             self._take(call, entry, None)
-        if self.told < len(known) and (self._under_way or self._may_ask()):
-            raise ReplayMismatchError(
-                f"evaluation {known[self.told].index} of the journal is of another search before this one is over",
-                "the journal was edited, or written by other code; start a new run",
-            )
+        if self.told < len(known):
+            # One that is over has nothing under way, and may not ask or finds nothing new.
+            if self._under_way or (self._may_ask() and self._ask() is not None):
+                raise ReplayMismatchError(
+                    f"evaluation {known[self.told].index} of the journal is of another search before this one is over",
+                    "the journal was edited, or written by other code; start a new run",
+                )
+            self._over = True
 
     def go_on(self, executor: Executor) -> None:
         """Evaluate what was under way when the journal ended, and then whatever the search asks for."""
@@ -172,6 +176,8 @@ class _Course:
             return None
         self._begun += 1
         self._under_way[call] = genome
+        if self._begun % self._pop_size == 0:
+            self._may_ask()  # now and not when a slot is free: the journal says what had been told by this call
         return call
 
     def _submit(self, executor: Executor, call: int) -> None:
@@ -212,7 +218,8 @@ class _Course:
     def _end_generation(self) -> None:
         if self._generation:
             number = (self.told - 1) // self._pop_size
-            stop_if_all_failed(self._generation, number)
+            if self.best is None or len(self._generation) == self._pop_size:  # the last few may fail alone
+                stop_if_all_failed(self._generation, number)
             self._notify(summary(number, self._generation, self._search))
             self._generation = []
 

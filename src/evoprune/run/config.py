@@ -115,8 +115,8 @@ class SearchConfig(Section):
     algorithm: str = Field("genetic", description="genetic, steady-state, nsga2, random, or package.module:function")
     asynchronous: bool = Field(
         False,
-        description="true: no waiting for whole generations (steady-state, random); a run is resumed exactly, but two "
-        "runs of one seed may differ",
+        description="true: no waiting for whole generations (steady-state, random), of which each counts pop_size "
+        "candidates; a run is resumed exactly, but two of one seed may differ",
     )
     encoding: str = Field(
         "channel-bits",

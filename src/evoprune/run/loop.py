@@ -102,7 +102,9 @@ def run_search(
         yardstick.check(journal.entries[at.first : at.first + len(genomes)])
         entries = list(_evaluated(genomes, at, generation, executor, journal, yardstick, notify))
         asked += len(genomes)
-        if best is None or len(entries) > 1:  # a child that is bred alone may fail alone
+        if (
+            best is None or len(entries) == len(batch) > 1
+        ):  # a child that is bred alone may fail alone, and so may a rest
             stop_if_all_failed(entries, generation)
         for genome, entry in zip(genomes, entries, strict=True):
             best = better_of(best, genome, entry)

@@ -14,6 +14,7 @@ from evoprune.genome import BitGenome, Bits
 from evoprune.pruning.encodings.mask_space import UnitBits
 from evoprune.results import Status
 from evoprune.run.assemble import build_search
+from evoprune.run.asynchronous import ASK
 from evoprune.run.config import Config
 from evoprune.run.journal import Journal, JournalEntry
 from evoprune.run.loop import Place
@@ -138,7 +139,9 @@ class MaskSearches:
         if end.best is None:
             return None
         self._say_if_infeasible(end.best.entry, f"step {stage.step}")
-        if initial and not self._clearly_better(end.best.entry, self._journal.entries[asked]):
+        mine = self._journal.entries[asked : self.evaluations]
+        begun_with = next(entry for entry in mine if entry.tags.get(ASK, 0) == 0)
+        if initial and not self._clearly_better(end.best.entry, begun_with):
             return encoding.bits_of(initial[0])
         return encoding.bits_of(end.best.genome)
 

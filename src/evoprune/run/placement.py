@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,12 @@ def check_executor(config: Config) -> None:
         raise ConfigError(
             f"execution.candidate_time_limit is {execution.candidate_time_limit:g} s, and executor {name} takes none",
             "use in-process or process-pool, or leave it out",
+        )
+    in_process = execution.executor == "in-process" or (name == "in-process" and execution.workers == 1)
+    if in_process and threading.current_thread() is not threading.main_thread():
+        raise ConfigError(
+            "execution.candidate_time_limit can interrupt candidates in this process only from its main thread",
+            "set execution.executor to process-pool, or leave it out",
         )
     if is_mask_run(config) and config.masks.mode == "independent":
         raise ConfigError(

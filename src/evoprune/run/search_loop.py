@@ -38,6 +38,11 @@ def check_loop(config: Config) -> None:
             "search.asynchronous has nothing to do with masks.mode independent, whose layers don't wait for each other",
             "leave it out, or use mode whole or layers",
         )
+    if config.search.preset == "reference":
+        raise ConfigError(
+            "search.asynchronous does not go with search.preset reference, whose generations are single children",
+            "leave the preset out, and set ga.num_generations for generations of ga.pop_size",
+        )
     if not isinstance(build_search(config, _OneUnit(), SeedTree(0)), AsynchronousSearch):
         raise ConfigError(
             f"search.asynchronous: {config.search.algorithm} learns from whole generations",

@@ -16,6 +16,7 @@ from evoprune.run.store import RunStore
 
 RESERVE: Final = 0.25
 """Share of a time budget kept back for retraining and judging the best network."""
+GENERATION: Final = "generation_s"
 SPENT: Final = "spent_s"
 EPOCHS: Final = "epochs_in_time"
 SHORTEST_EPOCHS: Final = 1.0
@@ -58,10 +59,15 @@ class TimeBudget:
         decided = self._store.recall("stopped_before_generation")
         if decided is not None:
             return generation < int(decided)
+        if begun or self._seconds is None:
+            self._asked = None  # what is replayed says nothing of how long it took
+            return True
         now = self._elapsed
-        expected = 0.0 if self._asked is None else now - self._asked
+        if self._asked is not None:
+            self._store.remember(GENERATION, round(now - self._asked, 1))
         self._asked = now
-        if generation == 0 or begun or self._seconds is None or now + expected < (1 - RESERVE) * self._seconds:
+        expected = self._store.recall(GENERATION) or 0.0
+        if generation == 0 or now + expected < (1 - RESERVE) * self._seconds:
             return True
         self._store.remember("stopped_before_generation", generation)
         self._notify(Decision("time budget", f"the search stops before generation {generation}"))
