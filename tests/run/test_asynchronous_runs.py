@@ -141,3 +141,8 @@ def test_layers_that_do_not_wait_for_each_other_are_not_made_asynchronous(mask_r
     with pytest.raises(ConfigError, match="has nothing to do with masks"):
         mask_run(**ASYNCHRONOUS, masks={"mode": "independent"})
     assert not (tmp_path / "run").exists()
+
+
+def test_preset_whose_generations_are_single_children_is_not_made_asynchronous(mask_run):
+    with pytest.raises(ConfigError, match="does not go with search"):
+        mask_run(search={"preset": "reference", "encoding": "weight-bits", "asynchronous": True})

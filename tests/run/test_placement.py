@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -104,6 +106,15 @@ def test_executor_that_takes_no_time_limit_is_refused_one():
     with pytest.raises(ConfigError, match=r"candidate_time_limit is 90 s, and executor .* takes none"):
         check_executor(execution(executor=SIMPLE, candidate_time_limit="90s"))
     check_executor(execution(executor=SIMPLE))
+
+
+def test_time_limit_in_this_process_is_refused_outside_its_main_thread():
+    with ThreadPoolExecutor(1) as threads:
+        for settings in ({"workers": 1}, {"executor": "in-process"}):
+            with pytest.raises(ConfigError, match="only from its main thread"):
+                threads.submit(check_executor, execution(candidate_time_limit=5, **settings)).result()
+        threads.submit(check_executor, execution(candidate_time_limit=5, workers=2)).result()
+    check_executor(execution(candidate_time_limit=5, workers=1))
 
 
 def test_searches_that_are_one_job_are_refused_a_time_limit():

@@ -176,6 +176,17 @@ def test_generation_does_not_begin_when_one_like_the_last_would_take_too_long(tm
         assert not budget(2)  # 70 s, and 25
 
 
+def test_replayed_generations_say_nothing_of_how_long_the_next_one_takes(tmp_path):
+    with RunStore(tmp_path, {}, "") as store:
+        budget = TimeBudget(100.0, time.perf_counter(), store, lambda event: None)
+        assert budget(0)
+        budget._started -= 30
+        assert budget(1)
+    with RunStore(tmp_path, {}, "") as store:
+        resumed = TimeBudget(100.0, time.perf_counter() - 50, store, lambda event: None)
+        assert [resumed(0, begun=True), resumed(1, begun=True), resumed(2)] == [True, True, False]  # 50 s, and 30
+
+
 @pytest.mark.parametrize(
     ("spent_s", "wanted", "share", "epochs"),
     [
