@@ -24,6 +24,7 @@ from evoprune.testing.executor_jobs import KILLER, PATIENCE_S, Jobs, describe_wo
 from tests.execution.processes import command, descendants, is_alive, wait_until
 
 REPORT = """
+import signal
 from pathlib import Path
 from threading import Timer
 from evoprune.events import ignore
@@ -217,6 +218,7 @@ def test_no_worker_is_left_when_the_process_that_started_them_ends(tmp_path, num
     script = tmp_path / "script.py"
     script.write_text(
         f"{REPORT}\nif __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a script's background ignores it
         f"    pool = ProcessPoolExecutor(Jobs(never_end, Path({str(tmp_path)!r})), workers=2, threads=1, notify=ignore)\n"
         "    try:\n"
         "        for index in range(4):\n"

@@ -154,9 +154,14 @@ class ExecutorSuite:
             executor.submit(job(index))
         started = time.monotonic()
         press = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        press.start()
-        with pytest.raises(KeyboardInterrupt):
-            executor.wait()
+        # Where pytest was started in the background of a script, it was told to ignore this signal.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            press.start()
+            with pytest.raises(KeyboardInterrupt):
+                executor.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
         executor.close()
         press.join()
         assert time.monotonic() - started < PATIENCE_S
