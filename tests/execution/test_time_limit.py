@@ -37,9 +37,11 @@ def test_block_is_interrupted_whatever_it_catches():
 
 
 def test_block_that_is_quick_is_left_alone_for_ever():
+    before = signal.getsignal(signal.SIGALRM)
     with interrupted_after(0.05):
         pass
     time.sleep(0.1)
+    assert (signal.getitimer(signal.ITIMER_REAL), signal.getsignal(signal.SIGALRM)) == ((0.0, 0.0), before)
 
 
 def test_error_of_the_block_passes():
@@ -101,8 +103,9 @@ def test_limit_is_refused_where_there_are_no_timers(limit, monkeypatch):
 
 def test_no_limit_needs_nothing(monkeypatch):
     monkeypatch.delattr(signal, "setitimer")
+    before = signal.getsignal(signal.SIGALRM)
     with interrupted_after(None), ended_after(None):
-        pass
+        assert signal.getsignal(signal.SIGALRM) == before
     monkeypatch.undo()
 
 
