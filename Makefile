@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 NO_TESTS := 5
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu test-ray soak check format bench bench-analysis bench-masks bench-scaling clean distclean
+.PHONY: help install demo test test-slow test-gpu test-ray soak check format bench bench-analysis bench-masks bench-quality bench-scaling clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for pytest or the demo']"
@@ -76,6 +76,9 @@ bench: install ## Measure evoprune against a naive script of the same job (long)
 
 bench-analysis: install ## Measure analysis and surgery, against other libraries where they are installed (minutes)
 	$(BIN)/python benchmarks/analysis/run.py $(ARGS)
+
+bench-quality: install ## Compare evolved networks with those of all criteria at equal compute (hours)
+	$(BIN)/python benchmarks/quality/run.py $(ARGS)
 
 bench-scaling: install ## Measure executors, and simulate clusters of up to 1,000 workers (a quarter of an hour)
 	$(BIN)/python benchmarks/scaling/overhead.py > benchmarks/scaling/overhead.json

@@ -20,17 +20,22 @@ class Config:
     class TRAINING:
         BATCH_SIZE = 128
         EPOCHS = 5  # of the dense baseline
-        FINETUNE_EPOCHS = 0.03  # of each candidate before it is scored; fractions are fine
         RETRAIN_EPOCHS = 8  # of the best network
 
     class GA:
-        POP_SIZE = 12
-        NUM_GENERATIONS = 8
-        MUTATION_RATE = 0.02
+        POP_SIZE = 24  # candidates of the first generation; later ones have fewer, which train for longer
+        NUM_GENERATIONS = 6
+        MUTATION_RATE = 0.3  # probability that a layer's width changes
 
     class FITNESS:
-        W_ACC = 1.0  # fitness = W_ACC * accuracy + W_MACS * fraction of MACs saved
-        W_MACS = 0.2
+        W_ACC = 0.0  # fitness = W_ACC * accuracy + W_MACS * fraction of MACs saved - W_LOSS * loss
+        W_LOSS = 1.0
+        W_MACS = 0.1
+
+    class SEARCH:
+        CONSTRAINTS = ("macs<=0.09",)  # every candidate keeps them
+        ROUND_TO = 4  # kept widths are multiples of this
+        SHARE = 0.25  # of the compute that the search may take; the rest trains the best network
 
 
 def main() -> None:
@@ -48,7 +53,6 @@ def main() -> None:
                 "training": {
                     "batch_size": Config.TRAINING.BATCH_SIZE,
                     "epochs": Config.TRAINING.EPOCHS,
-                    "finetune_epochs": Config.TRAINING.FINETUNE_EPOCHS,
                     "retrain_epochs": Config.TRAINING.RETRAIN_EPOCHS,
                     "lr": 0.005,
                     "finetune_lr": 0.002,
@@ -60,9 +64,17 @@ def main() -> None:
                     "num_generations": Config.GA.NUM_GENERATIONS,
                     "mutation_rate": Config.GA.MUTATION_RATE,
                 },
-                "fitness": {"w_acc": Config.FITNESS.W_ACC, "w_macs": Config.FITNESS.W_MACS},
-                "search": {"layer_types": ["conv"], "round_to": 8},
-                "fidelity": {"recalibrate_batches": 2, "select_samples": 2000},
+                "fitness": {
+                    "w_acc": Config.FITNESS.W_ACC,
+                    "w_loss": Config.FITNESS.W_LOSS,
+                    "w_macs": Config.FITNESS.W_MACS,
+                },
+                "search": {
+                    "constraints": list(Config.SEARCH.CONSTRAINTS),
+                    "round_to": Config.SEARCH.ROUND_TO,
+                    "share": Config.SEARCH.SHARE,
+                },
+                "fidelity": {"recalibrate_batches": 2},
             },
         )
     console.show_result(result)

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 import evoprune
@@ -70,6 +71,11 @@ def test_library_does_not_print():
     assert not found, "log or send an event; the terminal belongs to evoprune.cli"
 
 
+def test_ray_is_used_by_its_public_interface():
+    sources = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.glob("execution/ray/*.py"))
+    assert re.findall(r"\bray(?:\.\w+)*\._\w+", sources) == []
+
+
 def test_every_folder_is_a_package():
     folders = {path.parent for path in SOURCES}
     assert not {name_of(folder) for folder in folders if not (folder / "__init__.py").exists()}
@@ -92,7 +98,7 @@ def test_help_does_not_load_torch():
 def test_version_is_written_down_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "version" in project["project"]["dynamic"]
-    assert project["tool"]["hatch"]["version"]["path"] == "src/evoprune/__init__.py"
+    assert project["tool"]["hatch"]["version"]["path"] == "src/evoprune/version.py"
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", evoprune.__version__)
 
 
@@ -108,3 +114,13 @@ def plain(requirement: str) -> str:
     name = re.match(r"[\w.-]+", requirement)
     assert name is not None
     return re.sub(r"[-_.]+", "-", name.group()).lower()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = grimp.build_graph("evoprune", exclude_type_checking_imports=False, cache_dir=None)
+    # Offering the parts of a package at its root is no circle.
+    modules = graph.modules - {"evoprune"}
+    imported = {one: graph.find_modules_directly_imported_by(one) & modules for one in modules}
+    while leaves := {one for one, others in imported.items() if not others}:
+        imported = {one: others - leaves for one, others in imported.items() if one not in leaves}
+    assert sorted(imported) == []

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from evoprune.api import execute_run
-from evoprune.pruning.checked import analyze
-from evoprune.pruning.structured import prune
-from evoprune.run.config import make_config
-from evoprune.run.recipe_runs import recipe_source
+from evoprune.channels.analyze import analyze
+from evoprune.channels.surgery import prune
+from evoprune.config.schema import make_config
+from evoprune.run.factories.stored import recipe_source
 from evoprune.testing.tiny import tiny_recipe
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/analysis"
@@ -28,6 +28,7 @@ def analysis(monkeypatch):
         sys.modules.pop(name)
 
 
+@pytest.mark.slow
 def test_fault_table_finds_evoprune_right_or_refusing(analysis):
     table = analysis["faults"].fault_table([analysis["libraries"].Evoprune()])
     found = {(fault, way): outcome[0] for fault, row in table.items() for way, outcome in row["evoprune"].items()}
@@ -75,7 +76,7 @@ TINY_RUN = {
     "search": {"encoding": "keep-ratios"},
     "masks": {"goals": [0.8, 0.9, 0.95], "retrain_epochs": 1, "min_class_accuracy": 0, "live_outputs": "none"},
     "ga": {"pop_size": 4, "num_generations": 2, "elitism": 1},
-    "execution": {"workers": 1, "training_threads": 1},
+    "execution": {"workers": 1, "training_threads": 1, "isolation": "none"},
 }
 
 
@@ -98,6 +99,7 @@ def mask_run(tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 def test_course_of_a_run_has_its_levels_and_every_step_it_trained(masks, mask_run):
     course = masks["evolved"].course_of(mask_run)
     weights = 8 * 3 * 9 + 8 * 8 * 9 + 32 * 4
@@ -107,12 +109,14 @@ def test_course_of_a_run_has_its_levels_and_every_step_it_trained(masks, mask_ru
     assert (course.schedule.optimizer, course.schedule.lr, course.total_steps) == ("sgd", 0.05, 24 + round(9 / 2))
 
 
+@pytest.mark.slow
 def test_course_is_the_same_when_read_back(masks, mask_run, tmp_path):
     course = masks["evolved"].course_of(mask_run)
     course.write(tmp_path / "course.json")
     assert masks["course"].read_course(tmp_path / "course.json") == course
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lamp", "root-fisher", "random-once"])
 def test_peer_is_as_sparse_as_each_level_says(masks, mask_run, method):
     course = masks["evolved"].course_of(mask_run)

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from evoprune.cli.app import app
+from evoprune.config.recipes import recipe_defaults
+from evoprune.config.schema import Config, make_config
 from evoprune.plugins import BUILT_IN, resolve
-from evoprune.run.config import Config, make_config
-from evoprune.run.recipe_runs import recipe_defaults
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from evoprune.config.schema import make_config
+from evoprune.config.yaml_files import read_config
 from evoprune.rng import isolated_rng
-from evoprune.run.config import make_config
-from evoprune.run.settings import read_config
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -58,9 +58,10 @@ def test_run_pruning_does_everything_and_leaves_its_figure_beside_it(script, tmp
 def test_run_pruning_has_the_knobs_of_the_configuration(script):
     example = script("run_pruning")
     knobs = {
-        "TRAINING": ["BATCH_SIZE", "FINETUNE_EPOCHS"],
+        "TRAINING": ["BATCH_SIZE", "RETRAIN_EPOCHS"],
         "GA": ["POP_SIZE", "NUM_GENERATIONS", "MUTATION_RATE"],
-        "FITNESS": ["W_ACC", "W_MACS"],
+        "FITNESS": ["W_ACC", "W_LOSS", "W_MACS"],
+        "SEARCH": ["CONSTRAINTS", "ROUND_TO", "SHARE"],
     }
     chosen = {
         section.lower(): {name.lower(): getattr(getattr(example.Config, section), name) for name in names}
@@ -68,7 +69,7 @@ def test_run_pruning_has_the_knobs_of_the_configuration(script):
     }
     config = make_config(chosen)
     assert config.ga.pop_size == example.Config.GA.POP_SIZE
-    assert config.training.finetune_epochs == example.Config.TRAINING.FINETUNE_EPOCHS
+    assert config.search.share == example.Config.SEARCH.SHARE
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

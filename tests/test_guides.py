@@ -21,6 +21,7 @@ def own_names():
         names.intersection_update(known)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.jit")
 def test_code_of_a_guide_runs_as_printed(page, seeded_torch, own_names):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from evoprune.evaluation.replay import LayerReplay
+from evoprune.evaluation.replay.layer_replay import LayerReplay
 from evoprune.testing.tiny import tiny_recipe
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/masks"

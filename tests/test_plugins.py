@@ -54,7 +54,7 @@ def test_resolve_lists_known_names_closest_first_when_a_name_is_unknown(kind, na
 
 
 def test_resolve_lists_known_names_when_none_is_close():
-    with pytest.raises(ConfigError, match="genetic, nsga2, random"):
+    with pytest.raises(ConfigError, match="genetic, ladder, ladder-front, nsga2, nsga3, random"):
         resolve("searches", "simulated annealing")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from course import Course, Level
 
-from evoprune.evaluation.fidelity import Fidelity
-from evoprune.run.assemble import finetune_fidelity, retraining_schedule
-from evoprune.run.recipe_runs import recipe_source, stored_config
+from evoprune.evaluation.recovery import Fidelity
+from evoprune.run.factories.common import training_plan
+from evoprune.run.factories.stored import recipe_source, stored_config
 
 # Stages that every method needs, or none but a run that is kept.
 NOT_THE_METHOD = ("data", "baseline", "report")
@@ -19,13 +19,11 @@ def course_of(directory: Path) -> Course:
     """Levels, steps and schedule of a finished run; steps that candidates learnt count as the level's."""
     config, comparison = stored_config(directory), read(directory / "comparison.json")
     task = recipe_source(config).load().task
-    training, both = config.training, task.train.joined(task.select)
+    training, plan, both = config.training, training_plan(config), task.train.joined(task.select)
     epochs_of = {False: config.masks.retrain_epochs, True: config.masks.between_epochs}
-    schedules = {
-        between: retraining_schedule(training, task.train, epochs=epochs) for between, epochs in epochs_of.items()
-    }
-    final = retraining_schedule(training, both, epochs=training.retrain_epochs)
-    fidelity = finetune_fidelity(config, task.train)
+    schedules = {between: plan.retraining.over(task.train, epochs) for between, epochs in epochs_of.items()}
+    final = plan.retraining.over(both, training.retrain_epochs)
+    fidelity = plan.fidelity(task.train)
     weights = sum(layer["weights"] for layer in comparison["layers"])
     batches = task.train.batch_count(training.batch_size)
     epochs = sum(math.ceil(schedules[step["between"]].steps / batches) for step in comparison["steps"])

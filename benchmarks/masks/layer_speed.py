@@ -23,14 +23,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evoprune.evaluation.recordings import same_bits
-from evoprune.evaluation.replay import LayerReplay
-from evoprune.evaluation.whole import run_whole
-from evoprune.recipes.datasets import image_task, load_images
+from evoprune.data.tensors import Preprocessing, TensorSource
+from evoprune.datasets.images import image_task, load_images
+from evoprune.evaluation.replay.layer_replay import LayerReplay
+from evoprune.evaluation.replay.recordings import same_bits
+from evoprune.evaluation.replay.whole import run_whole
 from evoprune.recipes.lenet5 import LeNet5
 from evoprune.recipes.resnet_cifar10 import ResNet20
 from evoprune.rng import isolated_rng
-from evoprune.sources.tensors import Preprocessing, TensorSource
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")

@@ -18,19 +18,19 @@ import numpy as np
 import torch
 from course import last_at_milestones, milestone_of, read_course
 
-from evoprune.artifact import put_weights, weights_of
-from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.training import train
-from evoprune.execution.threads import torch_threads
+from evoprune.masks.maskable import maskable_weights
+from evoprune.masks.space import MaskSpace
+from evoprune.masks.structures import Unstructured
+from evoprune.masks.weight_scores import weight_scores
+from evoprune.nn_utils.fingerprint import fingerprint
+from evoprune.nn_utils.memory import MicroBatch
+from evoprune.nn_utils.threads import torch_threads
+from evoprune.nn_utils.weights import put_weights, weights_of
 from evoprune.objectives.accuracy import score
-from evoprune.pruning.encodings.mask_space import MaskSpace
-from evoprune.pruning.maskable import maskable_weights
-from evoprune.pruning.structures import Unstructured
-from evoprune.pruning.weight_orders import weight_scores
 from evoprune.recipes.lenet5 import lenet5_mnist
 from evoprune.run.mask_training import FISHER_BATCH
 from evoprune.seeding import SeedTree
-from evoprune.space.fingerprint import fingerprint
 
 CPU = torch.device("cpu")
 SCORING_BATCH = 250

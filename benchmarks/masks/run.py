@@ -27,9 +27,9 @@ from peers import ABLATIONS, METHODS, ONE_SHOT, PEERS
 from tables import tables, write_between_markers
 
 from evoprune.caching import cache_directory
-from evoprune.execution.threads import thread_environment
-from evoprune.run.recipe_runs import resolve_recipe_config
-from evoprune.run.settings import read_config
+from evoprune.config.recipes import resolve_recipe_config
+from evoprune.config.yaml_files import read_config
+from evoprune.nn_utils.threads import thread_environment
 
 HERE = Path(__file__).parent
 CONFIG = HERE / "config.yaml"

@@ -28,17 +28,22 @@ import torch
 
 import evoprune
 from evoprune.caching import cache_directory
-from evoprune.evaluation.evaluate import evaluate_candidate
-from evoprune.pruning.checked import analyze
-from evoprune.pruning.structured import prune
-from evoprune.run.assemble import SCORING_BATCH, CandidateWork
-from evoprune.run.config import Config
-from evoprune.run.journal import read_journal
-from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config
+from evoprune.channels.analyze import analyze
+from evoprune.channels.surgery import prune
+from evoprune.config.recipes import resolve_recipe_config
+from evoprune.config.schema import Config
+from evoprune.evaluation.base import evaluate
+from evoprune.run.channel_work import CandidateWork
+from evoprune.run.factories.channels import channel_target
+from evoprune.run.factories.common import constraints_of, training_plan, wanted_measures, workplace_of
+from evoprune.run.factories.stored import recipe_source
+from evoprune.run.workplace import SCORING_BATCH
 from evoprune.seeding import SeedTree
+from evoprune.store.journal import read_journal
 
 HERE = Path(__file__).parent
 POPULATION, GENERATIONS, FINETUNE_EPOCHS = 10, 5, 1
+CLASSIC = {"search": {"preset": "classic"}}
 QUICK = ["--set", "training.epochs=0.1", "--set", "training.retrain_epochs=0.1"]
 
 
@@ -65,7 +70,7 @@ def main() -> None:
 
 
 def default_run(seed: int, args: argparse.Namespace) -> dict:
-    """`evoprune run mnist-cnn --seed SEED`, as it comes, in one process like the naive script.
+    """`evoprune run mnist-cnn --set search.preset=classic --seed SEED`, in one process like the naive script.
 
     The result is the same for any number of workers; CPU seconds of two processes that share a core's units are not.
     """
@@ -93,7 +98,8 @@ def equal_run(args: argparse.Namespace) -> dict:
 
 
 def evolve(arguments: list) -> None:
-    subprocess.run([sys.executable, "-m", "evoprune", "run", *map(str, arguments)], check=True)
+    preset = ["--set", "search.preset=classic"]
+    subprocess.run([sys.executable, "-m", "evoprune", "run", *map(str, arguments), *preset], check=True)
 
 
 def describe(directory: Path, seed: int) -> dict:
@@ -160,25 +166,35 @@ def naive_run(args: argparse.Namespace) -> dict:
 
 
 def default_config() -> Config:
-    return resolve_recipe_config("mnist-cnn")
+    """The setting that the naive script has: bits, bred by accuracy after a brief fine-tuning and the MACs saved."""
+    return resolve_recipe_config("mnist-cnn", CLASSIC)
 
 
 def overhead(args: argparse.Namespace) -> dict:
-    """CPU seconds of `evaluate_candidate` over those of a bare loop that trains and scores the same networks, by turns."""
+    """CPU seconds of `evaluate` over those of a bare loop that trains and scores the same networks, by turns."""
     torch.set_num_threads(1)
     config, directory = default_config(), args.out / "default-0"
     source = recipe_source(config)
     problem = source.load()
     space = analyze(problem.model, problem.example_inputs)
     work = CandidateWork(
-        config, source, directory / "baseline/model.safetensors", space, {"accuracy": 1.0, "macs": 1.0}, "cpu"
+        channel_target(config).encoding(space),
+        wanted_measures(config),
+        constraints_of(config),
+        training_plan(config),
+        workplace_of(config).laid_out(channels_last=False),
+        source,
+        directory / "baseline/model.safetensors",
+        space.workload.samples,
+        {"accuracy": 1.0, "macs": 1.0},
+        SeedTree(config.run.seed),
     )
-    bench = work.workbench()
+    bench = work.evaluator()
     genomes = [entry.genome for entry in read_journal(directory / "evaluations.jsonl")[-args.overhead_candidates :]]
     ratios = []
     for genome in [genomes[0], *genomes]:
         started = time.process_time()
-        evaluate_candidate(bench, genome)
+        evaluate(bench, genome)
         whole = time.process_time() - started
         ratios.append(whole / bare_candidate(bench, genome))
     return {"candidates": len(genomes), "median_ratio": statistics.median(ratios[1:]), "max_ratio": max(ratios[1:])}

@@ -31,10 +31,11 @@ from evoprune.execution.base import Outcome
 from evoprune.genome import BitGenome
 from evoprune.plugins import resolve
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.event_log import EventLog
-from evoprune.run.journal import Journal
-from evoprune.run.loop import run_search
-from evoprune.run.yardstick import Yardstick
+from evoprune.run.candidate_scores import CandidateScores
+from evoprune.run.loop import SearchDrive, run_search
+from evoprune.search.base import Proposal
+from evoprune.store.event_log import EventLog
+from evoprune.store.journal import Journal
 
 GOALS_MS = {"in-process": 5.0, "process-pool": 20.0}
 BITS = 1024
@@ -42,6 +43,8 @@ BITS = 1024
 
 def main() -> None:
     args = parse_arguments()
+    names = args.executor or everything()
+    connect_to_ray(names)
     results = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -49,10 +52,18 @@ def main() -> None:
         "candidates": args.generations * args.population,
         "repeats": args.repeats,
         "sync_ms": round(sync_ms(), 3),
-        "ms_per_candidate": {name: measure(name, args) for name in args.executor or everything()},
+        "ms_per_candidate": {name: measure(name, args) for name in names},
         "goals": GOALS_MS,
     }
     print(json.dumps(results, indent=2))
+
+
+def connect_to_ray(names: list[str]) -> None:
+    """Start Ray on this machine where an executor needs it; it ends with this process."""
+    if any(name.startswith("ray:") for name in names):
+        import ray
+
+        ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 
 
 def everything() -> list[str]:
@@ -79,15 +90,16 @@ def lap(kind: str, workers: int, generations: int, population: int) -> tuple[flo
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, closing(executor):
         journal = Journal(Path(folder) / "evaluations.jsonl")
         with closing(journal), EventLog(Path(folder) / "events.jsonl") as log:
-            run_search(
+            drive = SearchDrive(
                 RandomBits(population),
                 executor,
                 journal,
                 generations=generations + 1,
-                yardstick=Yardstick(accuracy_of, lambda evaluation: (1 - accuracy_of(evaluation),), 1),
+                scores=CandidateScores(accuracy_of, lambda evaluation: (1 - accuracy_of(evaluation),), 1),
                 may_go_on=lambda _: True,
                 notify=broadcast([log, watch]),
             )
+            run_search(drive)
             wall, cpu = time.perf_counter() - watch.wall, own_cpu() - watch.cpu
     count = generations * population
     return 1e3 * wall / count, 1e3 * cpu / count
@@ -113,8 +125,8 @@ class RandomBits:
     generator: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     population: tuple = ()
 
-    def ask(self) -> list[BitGenome]:
-        return [BitGenome.from_bits(self.generator.random(BITS) < 0.5) for _ in range(self.count)]
+    def ask(self) -> list[Proposal]:
+        return [Proposal(BitGenome.from_bits(self.generator.random(BITS) < 0.5)) for _ in range(self.count)]
 
     def tell(self, scored) -> None:
         pass

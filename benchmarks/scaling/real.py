@@ -27,11 +27,11 @@ from evoprune.events import StageEnded, ignore
 from evoprune.execution.base import Outcome
 from evoprune.plugins import resolve
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.asynchronous import run_asynchronously
-from evoprune.run.journal import Journal
-from evoprune.run.loop import run_search
-from evoprune.run.yardstick import Yardstick
+from evoprune.run.async_loop import run_asynchronously
+from evoprune.run.candidate_scores import CandidateScores
+from evoprune.run.loop import SearchDrive, run_search
 from evoprune.search.base import SearchSettings
+from evoprune.store.journal import Journal
 from evoprune.testing.search_suite import Groups
 
 MEAN_S, SPREAD = 0.2, 10.0
@@ -44,7 +44,9 @@ def main() -> None:
     args = parse_arguments()
     rows = []
     for what in args.what:
-        for place in args.executor or everything(what):
+        places = args.executor or everything(what)
+        connect_to_ray(places)
+        for place in places:
             for mode in MODES:
                 rows.append(sleeping(place, mode, args.repeats) if what == "sleep" else pruning(place, mode))
                 print(json.dumps(rows[-1]), flush=True)
@@ -54,6 +56,15 @@ def main() -> None:
         "rows": rows,
     }
     args.out.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def connect_to_ray(names: list[str]) -> None:
+    """Start Ray on this machine where an executor needs it; it ends with this process."""
+    if any(name.startswith("ray:") for name in names):
+        import ray
+
+        quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+        ray.init("local", num_cpus=2, ignore_reinit_error=True, **quiet)
 
 
 def everything(what: str) -> list[str]:
@@ -89,17 +100,19 @@ def sleeping_once(place: str, mode: str, seed: int) -> tuple[float, float]:
     search = resolve("searches", MODES[mode])(Groups(64, 128, 256), settings, objectives=1, seed=seed)
     executor = resolve("executors", kind)(sleeper, workers=int(workers), threads=1, notify=ignore)
     shared = {"generations": GENERATIONS, "may_go_on": lambda _: True, "notify": ignore}
-    shared["yardstick"] = Yardstick(lambda evaluation: evaluation.objectives["accuracy"], lambda evaluation: (0.0,), 1)
+    shared["scores"] = CandidateScores(
+        lambda evaluation: evaluation.objectives["accuracy"], lambda evaluation: (0.0,), 1
+    )
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, closing(executor):
         with closing(Journal(Path(folder) / "warm.jsonl")) as journal:
             warm = resolve("searches", "random")(Groups(8, 8), settings, objectives=1, seed=0)
-            run_search(warm, executor, journal, **{**shared, "generations": 1})
+            run_search(SearchDrive(warm, executor, journal, **{**shared, "generations": 1}))
         started = time.perf_counter()
         with closing(Journal(Path(folder) / "evaluations.jsonl")) as journal:
             if mode == "asynchronous":
-                run_asynchronously(search, executor, journal, pop_size=POPULATION, **shared)
+                run_asynchronously(SearchDrive(search, executor, journal, **shared), pop_size=POPULATION)
             else:
-                run_search(search, executor, journal, **shared)
+                run_search(SearchDrive(search, executor, journal, **shared))
             passed = time.perf_counter() - started
             slept = sum(duration_s(entry.evaluation.genome) for entry in journal.entries)
             return len(journal.entries) / passed, slept / (int(workers) * passed)

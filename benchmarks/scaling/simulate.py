@@ -29,12 +29,12 @@ from evoprune.events import broadcast
 from evoprune.execution.base import Outcome
 from evoprune.plugins import resolve
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.asynchronous import run_asynchronously
-from evoprune.run.event_log import EventLog
-from evoprune.run.journal import Journal
-from evoprune.run.loop import run_search
-from evoprune.run.yardstick import Yardstick
+from evoprune.run.async_loop import run_asynchronously
+from evoprune.run.candidate_scores import CandidateScores
+from evoprune.run.loop import SearchDrive, run_search
 from evoprune.search.base import SearchSettings
+from evoprune.store.event_log import EventLog
+from evoprune.store.journal import Journal
 from evoprune.testing.search_suite import Groups
 
 MEAN_S, SPREAD = 60.0, 10.0
@@ -42,7 +42,7 @@ UNITS = (64,) * 5 + (128,) * 5 + (256,) * 5 + (512,) * 5
 """4,800 bits, one for each channel of ResNet-18."""
 WORKERS = (4, 8, 16, 32, 64, 128, 256, 512, 1000)
 MODES = {"generations": "genetic", "asynchronous": "steady-state"}
-YARDSTICK = Yardstick(lambda evaluation: evaluation.objectives["accuracy"], lambda evaluation: (0.0,), 1)
+SCORES = CandidateScores(lambda evaluation: evaluation.objectives["accuracy"], lambda evaluation: (0.0,), 1)
 
 
 class VirtualCluster:
@@ -118,15 +118,15 @@ def simulate(mode: str, workers: int, population: int, generations: int, seed: i
         initial_keep=(0.3, 0.9),
     )
     search = resolve("searches", MODES[mode])(Groups(*UNITS), settings, objectives=1, seed=seed)
-    shared = {"generations": generations, "yardstick": YARDSTICK, "may_go_on": lambda _: True}
+    shared = {"generations": generations, "scores": SCORES, "may_go_on": lambda _: True}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder, cluster, cpu = Path(name), VirtualCluster(workers), time.process_time()
         with closing(Journal(folder / "evaluations.jsonl")) as journal, EventLog(folder / "events.jsonl") as log:
             shared["notify"] = broadcast([log])
             if mode == "asynchronous":
-                end = run_asynchronously(search, cluster, journal, pop_size=population, **shared)
+                end = run_asynchronously(SearchDrive(search, cluster, journal, **shared), pop_size=population)
             else:
-                end = run_search(search, cluster, journal, **shared)
+                end = run_search(SearchDrive(search, cluster, journal, **shared))
     count = end.evaluations
     return {
         "mode": mode,

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from evoprune.artifact import put_weights, read_weights, weight_bytes
-from evoprune.export.sparse_inference import to_csr
-from evoprune.pruning.maskable import maskable_weights
-from evoprune.pruning.weight_masks import apply_masks, plan_of
+from evoprune.exporters.sparse_inference import to_csr
+from evoprune.masks.apply import apply_masks, plan_of
+from evoprune.masks.maskable import maskable_weights
+from evoprune.nn_utils.weights import put_weights, read_weights, weight_bytes
 from evoprune.recipes import lenet5, resnet_cifar10
 from evoprune.rng import isolated_rng
-from evoprune.run.sparse_weights import sparse_weight_bytes
+from evoprune.store.sparse_weights import sparse_weight_bytes
 
 HERE = Path(__file__).parent
 SHIPPED = Path(lenet5.__file__).parent / "weights" / "lenet5-mnist.safetensors"

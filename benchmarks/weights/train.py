@@ -23,17 +23,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from evoprune.artifact import weight_bytes
+from evoprune.config.recipes import resolve_recipe_config
+from evoprune.config.schema import Config
+from evoprune.config.yaml_files import parse_overrides
 from evoprune.events import EpochEnded, Event
+from evoprune.nn_utils.threads import torch_threads
+from evoprune.nn_utils.weights import weight_bytes
 from evoprune.recipes.shipped import FOLDER, label_order
-from evoprune.run.assemble import place, resolve_device
-from evoprune.run.baseline import train_baseline
-from evoprune.run.config import Config
-from evoprune.run.files import write_atomically, write_json
-from evoprune.run.finish import judge
+from evoprune.run.baseline import BaselineTraining, train_baseline
+from evoprune.run.factories.common import training_plan, workplace_of
+from evoprune.run.factories.stored import recipe_source
+from evoprune.run.final_report import Judge
 from evoprune.run.problem import Problem
-from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config
-from evoprune.run.settings import parse_overrides
+from evoprune.seeding import SeedTree
+from evoprune.store.atomic import write_atomically, write_json
+from evoprune.store.manifest import Manifest
 
 PRESETS = {
     "lenet5-mnist": {"training": {"epochs": 30}},
@@ -48,15 +52,17 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     args = parse_arguments()
     config = resolve_recipe_config(args.recipe, PRESETS[args.recipe], ONE_THREAD, parse_overrides(args.set))
-    problem, device = recipe_source(config).load(), resolve_device(config.execution.device)
-    place(problem.model, config, device)
+    problem, workplace = recipe_source(config).load(), workplace_of(config)
+    workplace.place(problem.model)
     path = args.out / f"{args.recipe}.safetensors"
     keeper = EpochKeeper(problem.model, path.with_suffix(".partial.safetensors"))
     started = time.perf_counter()
-    train_baseline(problem, config, device, keeper)
+    with torch_threads(config.execution.training_threads):
+        plan, seeds = training_plan(config), SeedTree(config.run.seed)
+        train_baseline(BaselineTraining(problem, workplace, plan.baseline, plan.epochs, seeds), keeper)
     seconds = time.perf_counter() - started
     problem.model.eval()
-    test_accuracy = judge(problem.model, problem.task.test, problem, config, device)
+    test_accuracy = Judge(problem, workplace, ReadOnce()).accuracy(problem.model)
     log.info("test %.4f after %.0f s", test_accuracy, seconds)
     content = weight_bytes(problem.model)
     write_atomically(path, content)
@@ -90,13 +96,22 @@ def circumstances(problem: Problem, config: Config, note: str) -> dict[str, obje
         "training": config.training.model_dump(mode="json", include={*TRAINING}),
         "seed": config.run.seed,
         "threads": config.execution.training_threads,
-        "machine": f"{platform.machine()}, {resolve_device(config.execution.device).type}",
+        "machine": f"{platform.machine()}, {workplace_of(config).device.type}",
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
     }
 
 
 TRAINING = ("batch_size", "epochs", "optimizer", "lr", "weight_decay", "precision")
+
+
+class ReadOnce:
+    """The manifest that counts readings of the test set, for a training outside any run."""
+
+    manifest = Manifest()
+
+    def update(self, manifest: Manifest) -> None:
+        self.manifest = manifest
 
 
 class EpochKeeper:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from evoprune.results import Cost, Evaluation
+from evoprune.results import Cost, Evaluation, MetricCard
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,32 @@ class RunStarted(Event):
 
     directory: str
     replayed: int
+
+
+@dataclass(frozen=True)
+class TaskOpened(Event):
+    """Model and data are there; what later events call accuracy is this metric, true to its sign.
+
+    `objectives` are the names of what is searched for, for who shows candidates to people.
+    """
+
+    name: str
+    unit: str
+    maximize: bool
+    objectives: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> MetricCard:
+        """How to read its values."""
+        return MetricCard.from_json({"name": self.name, "unit": self.unit, "maximize": self.maximize})
+
+
+@dataclass(frozen=True)
+class Caution(Event):
+    """The result is worth less than it seems; `detail` says why, and what to do."""
+
+    what: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -106,16 +132,24 @@ class CandidateEvaluated(Event):
 
 @dataclass(frozen=True)
 class GenerationEnded(Event):
-    """A population is scored and told to the search. Fitness is None when no candidate was OK."""
+    """A population is scored and told to the search. Fitness is None when no candidate was OK.
+
+    `best` holds the values of the fittest candidate by objective; it is empty when no candidate was OK. `hypervolume` is that of
+    the front, as a multiple of the box around the first generation. `noise` is the standard error of differences in fitness that
+    comes from the choice of samples to score on. `elite_fitness` is what the best of the generations before scores now, or scored
+    where it was not scored again. `rank_correlation` compares the ranks of those that were on the rung before with their ranks
+    there.
+    """
 
     generation: int
     best_fitness: float | None
     mean_fitness: float | None
-    best_accuracy: float | None
-    best_macs: float | None
+    best: Mapping[str, float] = field(default_factory=dict)
     hypervolume: float | None = None
     diversity: float | None = None
-    best_sparsity: float | None = None
+    noise: float | None = None
+    elite_fitness: float | None = None
+    rank_correlation: float | None = None
 
 
 @dataclass(frozen=True)

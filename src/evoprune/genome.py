@@ -20,7 +20,7 @@ class Segment:
     """A run of genome positions that belong together, a layer's or a group's.
 
     Attributes:
-        name: Of the group or layer.
+        name: Name of the group or layer.
         start: First position in the genome.
         size: Number of positions.
     """

@@ -31,7 +31,7 @@ class PackedMask:
     Args:
         packed: [ceil(size / 8)] uint8, big-endian within a byte as `numpy.packbits` writes it, weights in C order. Padding bits
             are cleared.
-        shape: Of the weight tensor.
+        shape: Shape of the weight tensor.
 
     Raises:
         InvalidPlanError: The bytes don't hold as many bits as the shape has weights.
@@ -96,7 +96,7 @@ class MaskPlan:
 
     Attributes:
         masks: `{parameter name: mask}`, a shared parameter under its first name.
-        fingerprint: Names the dense structure the masks are for, see `evoprune.space.fingerprint`.
+        fingerprint: Names the dense structure the masks are for, see `evoprune.nn_utils.fingerprint`.
     """
 
     masks: Mapping[str, PackedMask]

@@ -27,36 +27,62 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
         "params": "evoprune.objectives.cost:Params",
         "size_bytes": "evoprune.objectives.cost:SizeBytes",
         "peak_activation_bytes": "evoprune.objectives.cost:PeakActivationBytes",
+        "latency_ms": "evoprune.objectives.latency:LatencyMs",
+        "loss": "evoprune.objectives.loss:MeanLoss",
+        "worst_class_accuracy": "evoprune.objectives.accuracy:WorstClassAccuracy",
+        "sparsity": "evoprune.objectives.mask_measures:Sparsity",
+        "layer_sparsity": "evoprune.objectives.mask_measures:LayerSparsity",
+    },
+    "metrics": {
+        "accuracy": "evoprune.metrics:accuracy",
+        "binary_accuracy": "evoprune.metrics:binary_accuracy",
+        "multilabel_accuracy": "evoprune.metrics:multilabel_accuracy",
+        "mean_iou": "evoprune.metrics:mean_iou",
+        "r2": "evoprune.metrics:r2",
+        "mean_squared_error": "evoprune.metrics:mean_squared_error",
+        "mean_absolute_error": "evoprune.metrics:mean_absolute_error",
+        "negative_loss": "evoprune.metrics:negative_loss",
     },
     "criteria": {
-        "l1": "evoprune.pruning.importance.magnitude:l1",
-        "l2": "evoprune.pruning.importance.magnitude:l2",
-        "group_magnitude": "evoprune.pruning.importance.group_magnitude:group_magnitude",
-        "bn_scale": "evoprune.pruning.importance.bn_scale:bn_scale",
-        "lamp": "evoprune.pruning.importance.lamp:lamp",
-        "fpgm": "evoprune.pruning.importance.fpgm:fpgm",
-        "taylor": "evoprune.pruning.importance.taylor:taylor",
-        "hessian": "evoprune.pruning.importance.hessian:hessian",
-        "random": "evoprune.pruning.importance.random_scores:random_scores",
+        "l1": "evoprune.channels.importance.magnitude:l1",
+        "l2": "evoprune.channels.importance.magnitude:l2",
+        "group_magnitude": "evoprune.channels.importance.group_magnitude:group_magnitude",
+        "bn_scale": "evoprune.channels.importance.bn_scale:bn_scale",
+        "lamp": "evoprune.channels.importance.lamp:lamp",
+        "fpgm": "evoprune.channels.importance.fpgm:fpgm",
+        "taylor": "evoprune.channels.importance.taylor:taylor",
+        "hessian": "evoprune.channels.importance.hessian:hessian",
+        "random": "evoprune.channels.importance.random_scores:random_scores",
     },
     "encodings": {
-        "channel-bits": "evoprune.space.channel_bits:ChannelBits",
+        "channel-bits": "evoprune.channels.channel_bits:ChannelBits",
+        "channel-widths": "evoprune.channels.channel_widths:ChannelWidths",
     },
     "mask_encodings": {
-        "weight-bits": "evoprune.pruning.encodings.weight_bits:WeightBits",
-        "keep-ratios": "evoprune.pruning.encodings.keep_ratios:KeepRatios",
-        "threshold-exceptions": "evoprune.pruning.encodings.threshold_exceptions:ThresholdExceptions",
+        "weight-bits": "evoprune.masks.encodings.weight_bits:WeightBits",
+        "neuron-bits": "evoprune.masks.encodings.neuron_bits:NeuronBits",
+        "keep-ratios": "evoprune.masks.encodings.keep_ratios:KeepRatios",
+        "threshold-exceptions": "evoprune.masks.encodings.threshold_exceptions:ThresholdExceptions",
     },
     "searches": {
         "genetic": "evoprune.search.pymoo_adapter:genetic",
         "steady-state": "evoprune.search.steady_state:SteadyStateSearch",
+        "ladder": "evoprune.search.ladder:ladder",
+        "ladder-front": "evoprune.search.ladder:ladder_front",
         "nsga2": "evoprune.search.pymoo_adapter:nsga2",
+        "nsga3": "evoprune.search.pymoo_adapter:nsga3",
         "random": "evoprune.search.random_search:RandomSearch",
+    },
+    "exporters": {
+        "safetensors": "evoprune.exporters.weight_files:SafetensorsFile",
+        "state-dict": "evoprune.exporters.weight_files:StateDictFile",
+        "torch-export": "evoprune.exporters.torch_export:TorchExportArchive",
     },
     "executors": {
         "in-process": "evoprune.execution.in_process:InProcessExecutor",
-        "process-pool": "evoprune.execution.process_pool:ProcessPoolExecutor",
-        "ray": "evoprune.execution.ray_executor:RayExecutor",
+        "forked": "evoprune.execution.forked:ForkedExecutor",
+        "process-pool": "evoprune.execution.pool.executor:ProcessPoolExecutor",
+        "ray": "evoprune.execution.ray.executor:RayExecutor",
     },
 }
 
@@ -73,7 +99,8 @@ def resolve(kind: str, name: str) -> Any:
     """The object that `name` stands for.
 
     Args:
-        kind: `recipes`, `objectives`, `criteria`, `encodings`, `mask_encodings`, `searches` or `executors`.
+        kind: `recipes`, `objectives`, `metrics`, `criteria`, `encodings`, `mask_encodings`, `searches`, `exporters` or
+            `executors`.
         name: A built-in name, the name of an entry point in the group `evoprune.<kind>`, or `package.module:attribute`.
 
     Raises:
@@ -82,11 +109,11 @@ def resolve(kind: str, name: str) -> Any:
     """
     if name in BUILT_IN[kind]:
         return import_object(BUILT_IN[kind][name])
+    if ":" in name:
+        return import_object(name)
     for point in entry_points(group=f"evoprune.{kind}"):
         if point.name == name:
             return import_object(f"{point.module}:{point.attr}")
-    if ":" in name:
-        return import_object(name)
     known = known_names(kind)
     close = difflib.get_close_matches(name, known, n=1)
     raise ConfigError(

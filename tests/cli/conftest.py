@@ -18,6 +18,7 @@ SMALL = [
     "training.batch_size=64",
     "training.finetune_steps=2",
     "execution.training_threads=1",
+    "execution.isolation=none",
 ]
 COMMAND = [sys.executable, "-c", "from evoprune.cli.app import main; main()"]
 

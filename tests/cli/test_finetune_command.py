@@ -20,6 +20,7 @@ def masked(evoprune, tmp_path):
         "training.retrain_epochs=1",
         "training.batch_size=64",
         "execution.training_threads=1",
+        "execution.isolation=none",
     ]
     flags = [part for setting in settings for part in ("--set", setting)]
     done = evoprune("run", TINY, "--workers", 1, "--out", tmp_path / "masked", *flags)
@@ -27,6 +28,7 @@ def masked(evoprune, tmp_path):
     return tmp_path / "masked", done
 
 
+@pytest.mark.slow
 def test_run_shows_sparsity_and_a_table_of_layers(masked):
     directory, done = masked
     assert "sparsity of weights" in done.out
@@ -40,6 +42,7 @@ def test_run_shows_sparsity_and_a_table_of_layers(masked):
     }
 
 
+@pytest.mark.slow
 def test_finetune_shows_what_it_changed_and_where_it_is(evoprune, masked):
     directory, _ = masked
     done = evoprune("finetune", directory, "--epochs", 0.5, "--lr", 0.01, "--set", "training.weight_decay=0")
@@ -51,6 +54,7 @@ def test_finetune_shows_what_it_changed_and_where_it_is(evoprune, masked):
     assert (training["retrain_epochs"], training["retrain_lr"], training["weight_decay"]) == (0.5, 0.01, 0)
 
 
+@pytest.mark.slow
 def test_finetune_refuses_a_second_time_unless_another_directory_is_named(evoprune, masked):
     directory, _ = masked
     assert evoprune("finetune", directory, "--epochs", 0).code == 0
@@ -73,6 +77,7 @@ def test_finetune_exits_with_two_without_a_run(evoprune, tmp_path, arguments, me
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_finetune_exits_with_two_for_settings_that_are_wrong_or_idle(evoprune, masked):
     directory, _ = masked
     assert "of no effect on fine-tuning" in evoprune("finetune", directory, "--set", "ga.pop_size=3").err
@@ -81,6 +86,7 @@ def test_finetune_exits_with_two_for_settings_that_are_wrong_or_idle(evoprune, m
     assert not (directory / "finetuned").exists()
 
 
+@pytest.mark.slow
 def test_finetune_stopped_by_a_signal_leaves_nothing_and_begins_again(evoprune, masked):
     directory, _ = masked
     process = start("finetune", directory, "--epochs", 100_000)

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from evoprune.artifact import weight_bytes
+from evoprune.nn_utils.weights import weight_bytes
 from evoprune.testing.tiny import tiny_recipe
 
 TINY = "evoprune.testing.tiny:tiny_recipe"
@@ -28,6 +28,17 @@ def wrong_inputs():
 
 def nothing():
     return nn.Linear(2, 2), torch.randn(1, 2)
+
+def packed():
+    layers = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}), torch.randn(1, 4)
+
+class Spectral(nn.Linear):
+    def forward(self, x):
+        return super().forward(torch.fft.rfft(x).abs())
+
+def spectral():
+    return nn.Sequential(Spectral(5, 6), nn.ReLU(), nn.Linear(6, 3)), torch.randn(1, 8)
 
 value = 3
 """
@@ -136,3 +147,22 @@ def test_inspect_works_without_a_terminal_and_in_plain_ascii():
     )
     assert done.returncode == 0
     assert b"16 units in 2 groups" in done.stdout
+
+
+def test_inspect_says_in_one_line_that_nothing_can_be_pruned(evoprune, own):
+    done = evoprune("inspect", "own_models:nothing")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[0].startswith("note: nothing can be pruned from this model: the model itself: reaches")
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_inspect_refuses_a_quantised_model_in_one_line(evoprune, own):
+    done = evoprune("inspect", "own_models:packed")
+    assert done.code == 2
+    assert done.err.splitlines()[0] == "error: 0 is quantised already: its weights are packed integers"
+
+
+def test_inspect_names_what_macs_leave_out(evoprune, own):
+    assert "MACs leave out aten::_fft_r2c: there is no formula." in evoprune("inspect", "own_models:spectral").out
+    found = json.loads(evoprune("inspect", "own_models:spectral", "--json").out)
+    assert (found["dense"]["uncounted"], found["dense"]["macs"]) == (["aten::_fft_r2c"], 5 * 6 + 6 * 3)

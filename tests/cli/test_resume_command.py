@@ -27,6 +27,7 @@ def test_resume_refuses_a_directory_that_does_not_exist(evoprune, tmp_path):
     assert not (tmp_path / "gone").exists()
 
 
+@pytest.mark.slow
 def test_resume_names_the_damaged_line_when_the_journal_is_damaged(evoprune, finished):
     journal = finished / "evaluations.jsonl"
     damaged = journal.read_bytes().replace(b'"status":"ok"', b'"status":"??"', 1)
@@ -37,6 +38,7 @@ def test_resume_names_the_damaged_line_when_the_journal_is_damaged(evoprune, fin
     assert journal.read_bytes() == damaged
 
 
+@pytest.mark.slow
 def test_resume_refuses_a_configuration_that_was_edited(evoprune, finished):
     path = finished / "config.yaml"
     path.write_text(path.read_text().replace("pop_size: 4", "pop_size: 6"))
@@ -45,6 +47,7 @@ def test_resume_refuses_a_configuration_that_was_edited(evoprune, finished):
     assert "ga.pop_size: 4 there, 6 here" in done.err
 
 
+@pytest.mark.slow
 def test_resume_says_so_when_a_newer_version_wrote_the_run(evoprune, finished):
     manifest = json.loads((finished / "manifest.json").read_text())
     (finished / "manifest.json").write_text(json.dumps({**manifest, "format": 99, "evoprune": "7.0"}))
@@ -54,6 +57,7 @@ def test_resume_says_so_when_a_newer_version_wrote_the_run(evoprune, finished):
     assert "use that version" in done.err
 
 
+@pytest.mark.slow
 def test_resume_says_which_version_knows_the_settings_that_it_does_not(evoprune, finished):
     manifest = json.loads((finished / "manifest.json").read_text())
     (finished / "manifest.json").write_text(json.dumps({**manifest, "evoprune": "7.0"}))

@@ -16,6 +16,7 @@ def missing(words, text):
     return [word for word in words if word not in text]
 
 
+@pytest.mark.slow
 def test_run_shows_progress_and_the_table(evoprune, tmp_path):
     done = evoprune("run", TINY, "--workers", 1, "--out", tmp_path / "run", *settings())
     assert (done.code, done.err) == (0, "")
@@ -24,6 +25,7 @@ def test_run_shows_progress_and_the_table(evoprune, tmp_path):
     assert [figure.read_bytes()[:4] for figure in figures] == [b"\x89PNG"] * 2
 
 
+@pytest.mark.slow
 def test_run_writes_plain_lines_when_there_is_no_terminal(evoprune, tmp_path):
     out = evoprune("run", TINY, "--workers", 1, "--out", tmp_path / "run", *settings()).out
     assert "\x1b" not in out
@@ -31,6 +33,7 @@ def test_run_writes_plain_lines_when_there_is_no_terminal(evoprune, tmp_path):
     assert out.startswith("[   0.")
 
 
+@pytest.mark.slow
 def test_run_says_it_is_done_when_called_again(evoprune, finished):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     done = evoprune("run", TINY, "--workers", 2, "--out", finished, *settings())
@@ -40,6 +43,7 @@ def test_run_says_it_is_done_when_called_again(evoprune, finished):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_run_refuses_the_directory_of_another_run(evoprune, finished):
     done = evoprune("run", TINY, "--workers", 1, "--out", finished, "--seed", 5, *settings())
     assert done.code == 2
@@ -55,6 +59,7 @@ def test_run_refuses_a_directory_of_something_else(evoprune, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.slow
 def test_run_takes_a_yaml_file_and_flags_over_it(evoprune, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(
@@ -67,12 +72,30 @@ def test_run_takes_a_yaml_file_and_flags_over_it(evoprune, tmp_path):
     assert (resolved["ga"]["pop_size"], resolved["search"]["constraints"]) == (4, ["macs<=0.9"])
 
 
+@pytest.mark.slow
+def test_run_prunes_the_named_layer_of_a_channel_run_alone(evoprune, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"recipe": TINY, "masks": {"layers": ["conv2"]}, "execution": {"workers": 1}}))
+    flags = ["--layer", "conv1", "--exclude", "fc", "--constraint", "macs<=0.9"]
+    assert evoprune("run", file, "--out", tmp_path / "run", *flags, *settings()).code == 0
+    resolved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (resolved["search"]["layers"], resolved["search"]["exclude"]) == (["conv1"], ["fc"])
+    kept = json.loads((tmp_path / "run" / "artifact" / "plan.json").read_text())["kept"]
+    assert {name for name, axes in kept.items() if "0" in axes} <= {"conv1.weight", "conv1.bias", *BN1}
+    assert list(kept["conv2.weight"]) == ["1"]
+
+
+BN1 = ("bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var")
+
+
+@pytest.mark.slow
 def test_run_goes_to_a_directory_named_after_the_recipe_when_none_is_given(evoprune, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert evoprune("run", TINY, "--workers", 1, *settings()).code == 0
     assert [path.name for path in Path("runs").iterdir()] == ["evoprune.testing.tiny-tiny_recipe"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -83,7 +106,7 @@ def test_run_goes_to_a_directory_named_after_the_recipe_when_none_is_given(evopr
         (["missing.yaml"], ["can't read the configuration missing.yaml"]),
         ([TINY, "--set", "traning.lr=1"], ["traning is not a setting", "training"]),
         ([TINY, "--set", "ga.pop_size"], ["key.path=value"]),
-        ([TINY, "--set", "fitness.w_acc=0", "--set", "fitness.w_macs=0"], ["weights can't all be 0"]),
+        ([TINY, "--set", "fitness.w_loss=0", "--set", "fitness.w_macs=0"], ["weights can't all be 0"]),
         ([TINY, "--workers", "0"], ["execution.workers"]),
         ([TINY, "--workers", "many"], ["execution.workers", "'auto'"]),
         ([TINY, "--seed", "-1"], ["run.seed", "greater than or equal to 0"]),
@@ -93,6 +116,10 @@ def test_run_goes_to_a_directory_named_after_the_recipe_when_none_is_given(evopr
         ([TINY, "--set", "execution.device=cuda:99"], ["execution.device is cuda:99", "use auto or cpu"]),
         ([TINY, "--set", "data.checkpoint=gone.pth"], ["gone.pth does not exist"]),
         ([TINY, "--set", "data.dir=/data"], ["takes no data_dir"]),
+        ([TINY, "--layer", "cnov1"], ["there is no layer 'cnov1'", "layers that can: conv1"]),
+        ([TINY, "--layer", "fc"], ["'fc' can't be pruned", "reaches the model's output"]),
+        ([TINY, "--exclude", "head"], ["exclude 'head' names nothing", "layers with weights: "]),
+        ([TINY, "--exclude", "conv1", "--exclude", "fc"], ["nothing can be pruned", "is excluded by"]),
     ],
     ids=lambda value: " ".join(value)[:60],
 )
@@ -131,7 +158,7 @@ def test_run_names_the_known_recipes_when_the_file_names_none(evoprune, tmp_path
 
 
 def test_run_exits_with_one_and_a_way_on_when_the_run_stops(evoprune, tmp_path):
-    impossible = ["--constraint", "macs<=1B"]
+    impossible = ["--constraint", "peak_activation_bytes<=1B", "--set", "search.algorithm=genetic"]
     done = evoprune("run", TINY, "--workers", 1, "--out", tmp_path / "run", *impossible, *settings())
     assert done.code == 1
     assert done.err.startswith("error: none of 8 candidates keeps the constraints\nhint: ")
@@ -202,6 +229,7 @@ def twice(process):
     os.killpg(process.pid, signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "stop"),
     [

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evoprune.space.calling import map_tensors
+from evoprune.data.batches import Batch
+from evoprune.data.trees import map_tensors
 
 
 class Residual(nn.Module):
@@ -70,4 +71,4 @@ class OneBatch:
         self.inputs = inputs
 
     def batches(self, batch_size, *, device, seed=None):
-        yield map_tensors(self.inputs, lambda tensor: tensor.to(device)), torch.zeros(2)
+        yield Batch(map_tensors(self.inputs, lambda tensor: tensor.to(device)), torch.zeros(2), 2)

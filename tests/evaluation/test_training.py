@@ -6,15 +6,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from evoprune.data.loaders import LoaderSource
+from evoprune.data.task import accuracy
 from evoprune.errors import DataError, DeviceMemoryError, DivergedError
-from evoprune.evaluation.memory import MicroBatch
+from evoprune.evaluation.teacher import Teacher
 from evoprune.evaluation.training import Schedule, train
 from evoprune.events import BatchHalved
+from evoprune.nn_utils.memory import MicroBatch
 from evoprune.objectives.accuracy import score
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
-from evoprune.sources.loaders import LoaderSource
-from evoprune.task import accuracy
 from tests.evaluation.doubles import CPU, ShortOfMemory, network, points
 
 SEEDS = SeedTree(0).child("test")
@@ -275,3 +276,42 @@ def test_train_keeps_float32_weights_near_those_of_float32_when_it_computes_in_b
     assert trained["bfloat16"].dtype == torch.float32
     assert not torch.equal(trained["bfloat16"], trained["float32"])
     torch.testing.assert_close(trained["bfloat16"], trained["float32"], atol=0.02, rtol=0.02)
+
+
+def test_clipped_gradients_of_kept_weights_make_a_step_of_the_norm_given():
+    model = network()
+    before = [one.detach().clone() for one in model.parameters()]
+    masks = {"0.weight": torch.zeros_like(model[0].weight, dtype=torch.bool)}
+    how = Schedule(1, 8, "sgd", 1.0, 0.0, warmup=0.0, clip_grad_norm=0.001)
+    micro_batch = MicroBatch(8, stage="test")
+    source = points(16)
+    model[0].weight.data.zero_()
+    before[0].zero_()
+    train(
+        model, source, how, loss=functional.cross_entropy, seeds=SEEDS, device=CPU, micro_batch=micro_batch, masks=masks
+    )
+    moved = [after.detach() - one for after, one in zip(model.parameters(), before, strict=True)]
+    # Nesterov's first step is 1.9 gradients long.
+    assert float(torch.cat([one.flatten() for one in moved]).norm()) == pytest.approx(0.0019, rel=1e-4)
+    assert not moved[0].any()
+
+
+def test_learning_from_a_teacher_brings_the_outputs_nearer_to_its_own_than_the_targets_do():
+    source, teacher = points(64), network(seed=5).eval()
+    inputs = next(source.batches(64, device=CPU))[0]
+    away = {}
+    for share in (0.0, 1.0):
+        model = network()
+        train(
+            model,
+            source,
+            schedule(80),
+            loss=functional.cross_entropy,
+            seeds=SEEDS,
+            device=CPU,
+            micro_batch=MicroBatch(8, stage="test"),
+            teacher=Teacher(teacher, share, 1.0),
+        )
+        with torch.no_grad():
+            away[share] = float((model.eval()(inputs).softmax(1) - teacher(inputs).softmax(1)).norm())
+    assert away[1.0] < 0.5 * away[0.0]

@@ -1,9 +1,8 @@
-"""What tests ask Linux about processes and sockets."""
+"""What tests ask Linux about processes."""
 
 import time
 from pathlib import Path
 
-LISTENING = "0A"
 PATIENCE_S = 60.0
 
 
@@ -45,13 +44,3 @@ def is_alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def listened_at():
-    """Addresses (as Linux writes them, with their ports) that some process listens at."""
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    return {line[1] for line in lines if line[3] == LISTENING}
-
-
-def on_loopback(address):
-    return address.partition(":")[0].endswith(("0100007F", 24 * "0" + "01000000"))

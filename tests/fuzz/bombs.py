@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from evoprune.config.yaml_files import read_config
 from evoprune.errors import EvopruneError
 from evoprune.mask_plan import MaskPlan
-from evoprune.run.checkpoint import read_checkpoint
-from evoprune.run.files import read_json
-from evoprune.run.mask_import import read_masks
-from evoprune.run.settings import read_config
-from evoprune.run.sparse_weights import FORMAT, GAPS, HEADER, VALUES
+from evoprune.store.atomic import read_json
+from evoprune.store.checkpoint import read_checkpoint
+from evoprune.store.mask_files import read_masks
+from evoprune.store.sparse_weights import FORMAT, GAPS, HEADER, VALUES
 from tests.fuzz import samples
 
 SPARE_BYTES = 200 << 20

@@ -6,32 +6,33 @@ import hashlib
 import io
 import json
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from evoprune.artifact import put_weights, read_weights, weight_bytes
+from evoprune.channels.analyze import analyze
+from evoprune.channels.surgery import prune
+from evoprune.config.schema import make_config
+from evoprune.config.yaml_files import read_config
+from evoprune.datasets.data_file import DataFile
 from evoprune.genome import BitGenome
 from evoprune.mask_plan import MaskPlan
+from evoprune.masks.apply import apply_masks, plan_of
+from evoprune.nn_utils.weights import put_weights, read_weights, weight_bytes
 from evoprune.plan import PruningPlan
-from evoprune.pruning.checked import analyze
-from evoprune.pruning.structured import prune
-from evoprune.pruning.weight_masks import apply_masks, plan_of
-from evoprune.recipes.data_file import DataFile
 from evoprune.results import Evaluation, Status
-from evoprune.run.artifacts import load_artifact, save_artifact
-from evoprune.run.checkpoint import read_checkpoint
-from evoprune.run.claim import MANIFEST
-from evoprune.run.config import make_config
-from evoprune.run.journal import JournalEntry, read_journal
-from evoprune.run.mask_import import read_masks
-from evoprune.run.mask_records import STEPS, StepRecord, StepRecords
-from evoprune.run.settings import read_config
-from evoprune.run.sparse_weights import read_sparse_weights, sparse_weight_bytes
-from evoprune.run.states import State, StateFolder
-from evoprune.run.store import RunStore
+from evoprune.store.artifact import MODEL, SETTINGS, load_artifact, save_artifact
+from evoprune.store.checkpoint import read_checkpoint
+from evoprune.store.claim import MANIFEST
+from evoprune.store.journal import JournalEntry, read_journal
+from evoprune.store.mask_files import read_masks
+from evoprune.store.run_directory import RunStore
+from evoprune.store.sparse_weights import read_sparse_weights, sparse_weight_bytes
+from evoprune.store.states import State, StateFolder
+from evoprune.store.steps import STEPS, StepRecord, StepRecords
 from evoprune.testing.tiny import tiny_recipe
 
 FACTORY = "evoprune.testing.tiny:TinyCNN"
@@ -139,7 +140,17 @@ def read_put(content, folder):
     put_weights(copy.deepcopy(network()), read_weights(_written(folder / "w.safetensors", content)), "w.safetensors")
 
 
+def read_settings_file(content, folder):
+    """As the tensors of an artifact's settings, with the hash of whatever is in them."""
+    files = {**artifact(), SETTINGS: content}
+    files[MODEL] = json.dumps({**card(), "settings_sha256": hashlib.sha256(content).hexdigest()}).encode()
+    for name, one in files.items():
+        _written(folder / name, one)
+    return load_artifact(folder)
+
+
 BYTES = {
+    "settings of an artifact": (lambda: artifact()[SETTINGS], read_settings_file),
     "weights": (lambda: weight_bytes(network()), read_put),
     "sparse weights": (
         lambda: sparse_weight_bytes(masked(), mask_plan()),
@@ -182,7 +193,7 @@ def read_manifest(document, folder):
     _written(folder / MANIFEST, json.dumps(document).encode())
     with RunStore(folder, IDENTITY, "") as store:
         store.pin("data", {"train": "1"})
-        return store.done
+        return store.manifest.done
 
 
 def read_steps(document, folder):
@@ -195,18 +206,19 @@ def manifest():
     with tempfile.TemporaryDirectory() as folder:
         with RunStore(Path(folder), IDENTITY, "") as store:
             store.pin("data", {"train": "1"})
-            store.remember("test_set_reads", 2)
-            store.remember("stopped_before_generation", 3)
-            store.remember("baseline_sha256", "ab")
+            store.update(replace(store.manifest, test_set_reads=2, stopped_before_generation=3, baseline_sha256="ab"))
         return json.loads((Path(folder) / MANIFEST).read_text())
 
 
 @cache
 def artifact():
-    """The files of an artifact, by name."""
+    """The files of an artifact, by name, of a network with settings of many kinds."""
     with tempfile.TemporaryDirectory() as folder:
         plan = channel_plan()
-        save_artifact(Path(folder), prune(network(), plan), plan, factory=FACTORY, task=tiny_recipe()[1])
+        small = prune(network(), plan)
+        small.scale, small.note, small.anchors = 2.5, (1, {"a": [None, 1j]}), [torch.arange(6.0), torch.ones(1)]
+        small.conv1.padding, small.bn1.eps = (1, 1), 0.5
+        save_artifact(Path(folder), small, plan, factory=FACTORY, task=tiny_recipe()[1])
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 

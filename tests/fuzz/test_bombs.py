@@ -9,6 +9,7 @@ import pytest
 from tests.fuzz.bombs import BOMBS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
 def test_reader_refuses_what_stands_for_far_more_than_the_file_is_long():
     done = subprocess.run(

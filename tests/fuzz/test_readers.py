@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 
+from evoprune.config.schema import make_config
+from evoprune.config.yaml_files import parse_overrides, read_config
 from evoprune.errors import ConfigError, EvopruneError, UsageError
-from evoprune.run.config import make_config
-from evoprune.run.settings import parse_overrides, read_config
 from tests.fuzz import samples
 from tests.fuzz.damage import damaged_bytes, damaged_documents
 
@@ -70,6 +70,7 @@ def test_artifact_whose_plan_sets_what_is_no_size_is_refused(tmp_path, attribute
         samples.read_resealed(tmp_path, "plan.json", plan, "plan_sha256")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [FEW, MANY])
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_reader_gives_a_value_or_a_clear_error_whatever_stands_in_the_document(kind, count):

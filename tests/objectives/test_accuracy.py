@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from evoprune.data.loaders import LoaderSource
+from evoprune.data.task import accuracy, as_source
 from evoprune.errors import DataError
 from evoprune.objectives.accuracy import Accuracy, score
 from evoprune.objectives.base import Subject
-from evoprune.sources.loaders import LoaderSource
-from evoprune.task import accuracy, as_source
 
 CPU = torch.device("cpu")
 

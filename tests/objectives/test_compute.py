@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evoprune.artifact import weight_bytes
+from evoprune.nn_utils.weights import weight_bytes
 from evoprune.objectives.compute import count
 
 pytestmark = pytest.mark.usefixtures("seeded_torch")

@@ -129,3 +129,43 @@ def test_total_violation_sums_over_what_was_measured():
         0.5 + 30 / 180 + 0.5
     )
     assert total_violation(constraints, {}, BASELINE) == 0
+
+
+def test_parse_takes_a_bound_with_a_plus_as_it_stands():
+    assert Constraint.parse("loss<=+0.3") == Constraint("loss", at_most=True, bound=0.3, relative=False)
+    assert Constraint.parse("loss<=0.3").relative
+
+
+@pytest.mark.parametrize("text", ["sparsity>=0.5", "layer_sparsity>=0.5", "sparsity>=50%"])
+def test_parse_takes_a_sparsity_as_it_stands(text):
+    one = Constraint.parse(text)
+    assert (one.bound, one.relative) == (0.5, False)
+
+
+def test_parse_takes_a_bound_with_a_minus_as_it_stands():
+    assert Constraint.parse("negative_loss>=-0.3") == Constraint(
+        "negative_loss", at_most=False, bound=-0.3, relative=False
+    )
+    one = Constraint.parse("r2 >= -2e-1")
+    assert one.violation({"r2": -0.3}, {}) == pytest.approx(0.5)
+    assert one.violation({"r2": -0.1}, {}) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "bound", "relative"),
+    [
+        ("latency_ms@batch=256<=9", 9, False),
+        ("latency_ms@batch=1 <= 0.5", 0.5, True),
+        ("latency_ms@batch=8<=0.5ms", 0.5, False),
+    ],
+)
+def test_constraints_take_a_batch(text, bound, relative):
+    found = Constraint.parse(text)
+    assert found.objective == text.partition("<")[0].strip()
+    assert (found.bound, found.relative) == (bound, relative)
+
+
+@pytest.mark.parametrize("text", ["latency_ms@batch=0<=9", "latency_ms@batch<=9", "macs@batch=4<=0.5"])
+def test_constraints_on_other_names_are_refused(text):
+    with pytest.raises(ConfigError, match=r"constraint|batch"):
+        Constraint.parse(text)

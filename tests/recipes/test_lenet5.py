@@ -1,3 +1,5 @@
+import types
+
 import pytest
 import torch
 from torch.nn import functional
@@ -8,6 +10,7 @@ from evoprune.objectives.accuracy import score
 from evoprune.recipes.lenet5 import LeNet5, TanhLeNet5, lenet5_mnist, lenet5_tanh_mnist
 from evoprune.recipes.shipped import ShippedWeights
 from evoprune.run.problem import factory_of
+from evoprune.store.artifact import save_artifact
 
 CPU = torch.device("cpu")
 
@@ -38,8 +41,15 @@ def test_class_alone_rebuilds_the_network(seeded_torch, network):
     assert factory_of(network()) == f"evoprune.recipes.lenet5:{network.__name__}"
 
 
-def test_network_with_an_activation_given_is_not_taken_for_the_one_without(seeded_torch):
-    assert factory_of(LeNet5(activation="tanh")) is None
+def test_activation_that_was_given_comes_back_with_the_network(seeded_torch, tmp_path):
+    model, images = LeNet5(activation="tanh").eval(), torch.randn(2, 1, 28, 28)
+    task = types.SimpleNamespace(train=object(), class_names=())
+    plan = ep.analyze(model, images).random_plan(keep=0.5, seed=0)
+    small = ep.prune(model, plan).eval()
+    save_artifact(tmp_path / "artifact", small, plan, factory=factory_of(model), task=task)
+    assert torch.equal(ep.load(tmp_path / "artifact")(images), small(images))
+    with torch.no_grad():
+        assert not torch.allclose(LeNet5().eval()(images), model(images))
 
 
 @pytest.mark.parametrize("network", [LeNet5, TanhLeNet5])
@@ -84,6 +94,7 @@ def test_larger_select_set_is_refused_for_trained_weights_alone(real_mnist):
     assert len(lenet5_mnist(select_size=7000, pretrained=False)[1].select) == 7000
 
 
+@pytest.mark.slow
 def test_untrained_network_depends_on_the_seed(real_mnist):
     models = [lenet5_mnist(seed=seed, pretrained=False)[0] for seed in (0, 0, 1)]
     assert models[0].fc1.weight.equal(models[1].fc1.weight)

@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional
 
 import evoprune as ep
-from evoprune.artifact import weights_of
+from evoprune.datasets.images import load_images
 from evoprune.errors import DataError
-from evoprune.recipes.datasets import load_images
+from evoprune.nn_utils.weights import weights_of
 from evoprune.recipes.resnet_cifar10 import PaddedShortcut, ResNet18, ResNet20, ResNet56, resnet20_cifar10
 from evoprune.recipes.shipped import split_seed
 
@@ -53,6 +53,7 @@ def test_channel_pruning_equals_the_masked_network(seeded_torch, network, units)
     ep.verify(model, space.random_plan(keep=0.5, seed=0), example)
 
 
+@pytest.mark.slow
 def test_shortcuts_of_a_pruned_network_lose_the_channels_that_went(seeded_torch):
     model, example = ResNet20(), torch.randn(1, 3, 32, 32)
     small = ep.prune(model, ep.analyze(model, example).random_plan(keep=0.5, seed=0))

@@ -3,10 +3,10 @@ import hashlib
 import pytest
 import torch
 
-from evoprune.artifact import read_weights
+from evoprune.datasets.images import ImageData, image_task
 from evoprune.events import Decision
+from evoprune.nn_utils.weights import read_weights
 from evoprune.objectives.accuracy import score
-from evoprune.recipes.datasets import ImageData, image_task
 from evoprune.recipes.lenet5 import LeNet5, lenet5_mnist
 from evoprune.recipes.resnet_cifar10 import ResNet20, resnet20_cifar10
 from evoprune.recipes.shipped import FOLDER, ShippedWeights, label_order
@@ -36,6 +36,7 @@ def test_weights_reach_the_network_of_the_recipe(real_mnist):
     assert model.fc1.weight.equal(read_weights(ShippedWeights("lenet5-mnist").path)["fc1.weight"])
 
 
+@pytest.mark.slow
 def test_recipe_says_so_when_the_images_come_in_another_order(tiny_cifar, real_mnist):
     heard = []
     resnet20_cifar10(data_dir=tiny_cifar, select_size=30, notify=heard.append)

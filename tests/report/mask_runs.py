@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from evoprune.store.comparison import Comparison
+from evoprune.store.journal import JournalEntry
+from evoprune.store.steps import StepRecord
+
 LENET = {"conv1": 150, "conv2": 2_400, "fc1": 48_000, "fc2": 10_080, "fc3": 840}
 RESNET20 = {"conv1": 432} | {
     f"layer{stage}.{block}.conv{conv}": 2304 * 4 ** (stage - 1) // (2 if stage > 1 and (block, conv) == (0, 1) else 1)
@@ -17,6 +21,11 @@ RESNET20 = {"conv1": 432} | {
     for block in range(3)
     for conv in (1, 2)
 } | {"layer2.0.shortcut.0": 512, "layer3.0.shortcut.0": 2048, "fc": 640}  # fmt: skip
+
+
+def entries_of(lines: list[dict[str, Any]]) -> list[JournalEntry]:
+    """Lines of a journal, given as objects."""
+    return [JournalEntry.from_line(json.dumps(line)) for line in lines]
 
 
 @dataclass
@@ -104,13 +113,27 @@ class MaskRun:
                 "select_accuracy_before": before,
                 "select_accuracy": before + 0.4 * (0.99 - before),
                 "worst_class_accuracy": before - 0.02,
+                "between": False,
+                "start": "0" * 32,
                 "state": "0" * 32,
                 "evaluations": len(self.evaluations),
-                "best_genome": self.evaluations[-1]["genome"] if self.evaluations else "",
+                "generations": self.generations,
+                "taken": True,
             }
         )
 
-    def comparison(self) -> dict[str, Any]:
+    @property
+    def entries(self) -> list[JournalEntry]:
+        return entries_of(self.evaluations)
+
+    @property
+    def records(self) -> list[StepRecord]:
+        return [StepRecord.from_json(step) for step in self.steps]
+
+    def comparison(self, **changes: Any) -> Comparison:
+        return Comparison.from_json({**self.document(), **changes})
+
+    def document(self) -> dict[str, Any]:
         weights, sparsity = sum(self.layers.values()), self.whole_sparsity()
         figures = {"params": weights + 236, "macs": 416_520, "size_bytes": 4 * weights, "peak_activation_bytes": 21_280}
         rows = [
@@ -137,6 +160,6 @@ class MaskRun:
         directory.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(line) + "\n" for line in self.evaluations]
         (directory / "evaluations.jsonl").write_text("".join(lines))
-        (directory / "comparison.json").write_text(json.dumps(self.comparison()))
-        (directory / "manifest.json").write_text(json.dumps({"status": "done", "dense": {"accuracy": 0.99}}))
+        (directory / "comparison.json").write_text(json.dumps(self.document()))
+        (directory / "manifest.json").write_text(json.dumps({"format": 1, "identity": {}, "dense": {"accuracy": 0.99}}))
         return directory

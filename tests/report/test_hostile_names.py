@@ -8,9 +8,9 @@ from matplotlib.text import Text
 
 from evoprune.errors import StoreCorruptedError
 from evoprune.report.canvas import plain, save_figure
-from evoprune.report.run_files import read_comparison
 from evoprune.report.summary import MethodRow, method_table
 from evoprune.report.writer import draw_figures
+from evoprune.store.comparison import read_comparison
 from tests.report.mask_runs import MaskRun
 
 HOSTILE = (
@@ -29,6 +29,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["whole", "layers", "independent"])
 def test_figures_are_drawn_whatever_layers_are_called(tmp_path, mode):
     run = MaskRun(dict.fromkeys(HOSTILE, 100), mode=mode, goals=(0.5, 0.8), generations=2, candidates=2)

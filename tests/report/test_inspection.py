@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from evoprune.channels.analyze import analyze
+from evoprune.channels.surgery import prune
 from evoprune.objectives.compute import count
-from evoprune.pruning.checked import analyze
-from evoprune.pruning.structured import prune
 from evoprune.report.inspection import inspect_space
 from evoprune.report.sensitivity import select_accuracy, sensitivity
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
@@ -34,6 +34,7 @@ def test_shares_are_of_all_work_that_a_group_takes_part_in(tiny):
     assert inspection.groups[0].params_share == pytest.approx(first / inspection.dense.params)
 
 
+@pytest.mark.slow
 def test_outlooks_are_what_pruned_models_count(tiny):
     model, space = tiny
     for outlook in inspect_space(model, space, IMAGE).outlooks:
@@ -41,6 +42,7 @@ def test_outlooks_are_what_pruned_models_count(tiny):
         assert (outlook.macs, outlook.params, outlook.counted) == (counted.macs, counted.params, False)
 
 
+@pytest.mark.slow
 def test_outlooks_are_counted_where_they_cannot_be_predicted(seeded_torch):
     class Three(nn.Module):
         def __init__(self):

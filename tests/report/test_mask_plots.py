@@ -7,6 +7,7 @@ from evoprune.report.canvas import save_figure
 from evoprune.report.course_plots import MOST_PANELS, course_panels_figure, step_fitness_figure
 from evoprune.report.mask_plots import layer_sparsity_figure, sparsity_accuracy_figure
 from evoprune.report.writer import MASK_FIGURES, draw_figures, ensure_report
+from evoprune.results import MetricCard
 from tests.report.mask_runs import RESNET20, MaskRun
 
 RUNS = {
@@ -18,6 +19,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("make", RUNS.values(), ids=RUNS.keys())
 def test_figures_of_a_mask_run_are_pictures(tmp_path, make):
@@ -39,6 +41,7 @@ def test_layer_figure_annotates_sparsity_and_weights():
     assert {"90.0 %", "15 of 150", "4,800 of 48,000"} <= set(written)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [MaskRun(RESNET20, mode="layers", goals=(0.5, 0.9)), MaskRun(RESNET20)])
 def test_no_names_of_layers_run_into_each_other(run):
     figure = layer_sparsity_figure(run.comparison())
@@ -60,22 +63,23 @@ def test_accuracy_figure_counts_layers_and_names_passes():
 
 
 def test_accuracy_figure_has_the_goals_where_all_layers_are_pruned_together():
-    comparison = MaskRun(goals=(0.5, 0.75), generations=1).comparison()
-    del comparison["steps"][0]["accuracy"]
-    figure = sparsity_accuracy_figure(comparison)
+    run = MaskRun(goals=(0.5, 0.75), generations=1)
+    steps = run.document()["steps"]
+    del steps[0]["accuracy"]
+    figure = sparsity_accuracy_figure(run.comparison(steps=steps))
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["dense", "50 %", "75 %"]
     assert len(figure.axes[1].lines[1].get_xdata()) == 2
 
 
 def test_panels_show_the_loss_where_the_sparsity_is_given():
     run = MaskRun(goals=(0.8,), generations=2)
-    (key,) = course_panels_figure(run.evaluations, run.steps).legends
+    (key,) = course_panels_figure(run.entries, run.records).legends
     assert "loss (right)" in [text.get_text() for text in key.get_texts()]
 
 
 def test_panels_number_generations_and_not_the_gaps_between_passes():
     run = MaskRun({"one": 10, "two": 20}, mode="layers", goals=(0.5, 0.6, 0.7), generations=4, candidates=1)
-    axes = course_panels_figure(run.evaluations, run.steps).axes[0]
+    axes = course_panels_figure(run.entries, run.records).axes[0]
     lines = [line for line in axes.lines if len(line.get_xdata()) == 4]
     numbered = {label.get_text(): at for label, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)}
     assert {name: numbered[name] for name in ("3", "7", "11")} == {
@@ -87,16 +91,17 @@ def test_panels_number_generations_and_not_the_gaps_between_passes():
 def test_panels_are_capped_with_a_note():
     layers = {f"layer{number}": 10 for number in range(MOST_PANELS + 3)}
     run = MaskRun(layers, mode="layers", goals=(0.5,), generations=1, candidates=1)
-    figure = course_panels_figure(run.evaluations, run.steps)
+    figure = course_panels_figure(run.entries, run.records)
     assert figure.get_suptitle().endswith(f"(the first {MOST_PANELS} of {MOST_PANELS + 3})")
     assert len(figure.axes) == 2 * MOST_PANELS
 
 
 def test_fitness_figure_counts_candidates_and_steps():
     run = MaskRun(goals=(0.8, 0.9), generations=2, candidates=3)
-    assert step_fitness_figure(run.evaluations, run.steps).get_suptitle() == "Fitness over 2 steps, 12 candidates"
+    assert step_fitness_figure(run.entries, run.records).get_suptitle() == "Fitness over 2 steps, 12 candidates"
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_when_drawn_again(tmp_path):
     run = RUNS["whole"]().write(tmp_path / "run")
     for folder in ("one", "two"):
@@ -109,14 +114,28 @@ def test_figures_are_the_same_when_drawn_again(tmp_path):
 
 
 def test_finished_network_stands_at_the_step_that_it_comes_from():
-    comparison = MaskRun(goals=(0.5, 0.75), generations=1).comparison()
-    comparison["pruned"]["sparsity"] = comparison["steps"][0]["sparsity"]
-    star = sparsity_accuracy_figure(comparison).axes[1].lines[-1]
+    run = MaskRun(goals=(0.5, 0.75), generations=1)
+    pruned = {**run.document()["pruned"], "sparsity": run.records[0].sparsity}
+    star = sparsity_accuracy_figure(run.comparison(pruned=pruned)).axes[1].lines[-1]
     assert list(star.get_xdata()) == [1]
 
 
 def test_layer_figure_names_parameters_where_a_layer_has_several():
-    comparison = MaskRun({"one": 10}, goals=(0.5,), generations=1).comparison()
-    comparison["layers"] *= 2
-    (axes,) = layer_sparsity_figure(comparison).axes
+    run = MaskRun({"one": 10}, goals=(0.5,), generations=1)
+    (axes,) = layer_sparsity_figure(run.comparison(layers=2 * run.document()["layers"])).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one.weight"] * 2
+
+
+def test_figures_of_masks_name_the_metric():
+    run = MaskRun()
+    metric = MetricCard("mean squared error", "", False)
+    (axes, right), (key,) = (
+        (figure := sparsity_accuracy_figure(run.comparison(metric=metric.to_json()))).axes,
+        figure.legends,
+    )
+    (panels,) = course_panels_figure(run.entries, run.records, metric).legends
+    assert (axes.get_title(loc="left"), right.get_ylabel()) == (
+        "Sparsity and mean squared error",
+        "mean squared error on test",
+    )
+    assert "ccuracy" not in "".join(one.get_text() for legend in (key, panels) for one in legend.get_texts())

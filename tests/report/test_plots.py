@@ -7,17 +7,20 @@ from evoprune.errors import StoreCorruptedError, UsageError
 from evoprune.report.canvas import save_figure
 from evoprune.report.plots import by_generation, evolution_figure, front_figure
 from evoprune.report.writer import FIGURES, ensure_report, write_report
+from evoprune.store.comparison import Comparison
+from tests.report.mask_runs import entries_of
 
 EVOLUTION, FRONT = FIGURES
 
 MODEL = {"accuracy": 0.9, "macs": 2_000_000, "params": 10}
-DENSE_ACCURACY = 0.95
+DENSE = {"accuracy": 0.95}
 
 
 def line(index, generation, status="ok"):
     scored = {"objectives": {"accuracy": 0.5 + index / 50, "macs": 1e6 - 1e4 * index}, "fitness": index / 20}
     return {
         "index": index,
+        "rung": 0,
         "genome": str(index),
         "generation": generation,
         "status": status,
@@ -25,13 +28,18 @@ def line(index, generation, status="ok"):
     }
 
 
-def comparison(evaluations):
+def document(evaluations, **more):
     front = [
-        {"index": one["index"], "select_accuracy": one["objectives"]["accuracy"], "macs": one["objectives"]["macs"]}
+        {"index": one["index"], "genome": one["genome"], "select_accuracy": one["objectives"]["accuracy"]}
+        | {"macs": one["objectives"]["macs"]}
         for one in evaluations
         if one["status"] == "ok"
     ]
-    return {"baseline": MODEL, "pruned": {**MODEL, "macs": 500_000, "genome": "1"}, "front": front}
+    return {"baseline": MODEL, "pruned": {**MODEL, "macs": 500_000, "genome": "1"}, "front": front, **more}
+
+
+def comparison(evaluations, **more):
+    return Comparison.from_json(document(evaluations, **more))
 
 
 JOURNALS = {
@@ -49,10 +57,11 @@ def inked(path):
     return float((imread(path)[..., :3].min(axis=2) < 0.9).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("journal", JOURNALS.values(), ids=JOURNALS.keys())
 def test_figures_are_pictures_of_a_readable_size(tmp_path, journal):
-    save_figure(evolution_figure(journal), tmp_path / EVOLUTION)
-    save_figure(front_figure(journal, comparison(journal), DENSE_ACCURACY), tmp_path / FRONT)
+    save_figure(evolution_figure(entries_of(journal)), tmp_path / EVOLUTION)
+    save_figure(front_figure(entries_of(journal), comparison(journal), DENSE), tmp_path / FRONT)
     for name in (EVOLUTION, FRONT):
         height, width, _ = imread(tmp_path / name).shape
         assert (width, height) == (1200, 720)
@@ -60,24 +69,25 @@ def test_figures_are_pictures_of_a_readable_size(tmp_path, journal):
     assert {path.name for path in tmp_path.iterdir()} == {EVOLUTION, FRONT}
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_when_drawn_again(tmp_path):
     for name in ("one.png", "two.png"):
-        save_figure(evolution_figure(JOURNALS["normal"]), tmp_path / name)
+        save_figure(evolution_figure(entries_of(JOURNALS["normal"])), tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_by_generation_leaves_out_what_was_not_scored():
-    generations = by_generation(JOURNALS["normal"])
+    generations = by_generation(entries_of(JOURNALS["normal"]))
     assert [(one.number, len(one.fitness)) for one in generations] == [(0, 4), (1, 3), (2, 3)]
-    assert by_generation(JOURNALS["a generation failed"])[1].fitness == []
+    assert by_generation(entries_of(JOURNALS["a generation failed"]))[1].fitness == []
 
 
 @pytest.fixture
 def run(tmp_path):
     journal = JOURNALS["normal"]
     (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(one) + "\n" for one in journal) + '{"torn')
-    (tmp_path / "comparison.json").write_text(json.dumps(comparison(journal)))
-    (tmp_path / "manifest.json").write_text(json.dumps({"dense": {"accuracy": DENSE_ACCURACY}}))
+    (tmp_path / "comparison.json").write_text(json.dumps(document(journal)))
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "identity": {}, "dense": DENSE}))
     return tmp_path
 
 
@@ -86,6 +96,7 @@ def test_report_is_drawn_from_the_files_when_the_last_line_is_torn(run):
     assert {path.name for path in run.glob("*.png")} == {EVOLUTION, FRONT}
 
 
+@pytest.mark.slow
 def test_report_is_drawn_again_only_where_a_figure_is_missing(run):
     ensure_report(run)
     drawn = {path.name: path.stat().st_mtime_ns for path in run.glob("*.png")}
@@ -103,3 +114,52 @@ def test_report_refuses_what_is_no_finished_run(run):
     (run / "comparison.json").unlink()
     with pytest.raises(UsageError, match="no finished run"):
         write_report(run)
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "tick"),
+    [
+        ({"name": "R²", "unit": "", "maximize": True}, "R² on select", "0.5"),
+        ({"name": "mean IoU", "unit": "%", "maximize": True}, "mean IoU on select", "50 %"),
+        ({"name": "PSNR", "unit": "dB", "maximize": True}, "PSNR [dB] on select", "0.5"),
+    ],
+    ids=["number", "share", "unit"],
+)
+def test_front_names_the_metric_and_its_unit(metric, label, tick):
+    lines = JOURNALS["normal"]
+    axes = front_figure(entries_of(lines), comparison(lines, metric=metric), DENSE).axes[0]
+    axes.figure.draw_without_rendering()
+    assert axes.get_ylabel() == label
+    assert tick in [one.get_text() for one in axes.get_yticklabels()]
+    assert "ccuracy" not in axes.get_title(loc="left") + "".join(
+        one.get_text() for one in axes.get_legend().get_texts()
+    )
+
+
+def drawn(objectives, **dense):
+    """The front of a run for `objectives`, whose candidates have a loss, parameters and a latency."""
+    lines = [
+        {**line(index, 0), "objectives": {"loss": 1 / (1 + index), "params": 100.0 + index, "latency_ms": 2.0 + index}}
+        for index in range(4)
+    ]
+    front = [{"index": one["index"], "genome": one["genome"], **one["objectives"]} for one in lines]
+    found = Comparison.from_json(
+        {"baseline": MODEL, "pruned": {**MODEL, "genome": "1"}, "front": front, "objectives": objectives}
+    )
+    axes = front_figure(entries_of(lines), found, dense).axes[0]
+    axes.figure.draw_without_rendering()
+    return axes
+
+
+def test_front_is_drawn_of_what_was_searched_for():
+    axes = drawn(["loss", "params", "latency_ms"], loss=0.9, params=1000.0, latency_ms=3.0)
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("loss", "params (dense: 1,000)")
+    assert axes.get_title(loc="left") == "Loss against params"
+    assert list(axes.lines[1].get_xdata()) == [100, 101, 102, 103]
+    assert [float(y) for y in axes.lines[1].get_ydata()] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+
+
+def test_front_of_one_objective_is_drawn_over_the_candidates():
+    axes = drawn(["latency_ms"], latency_ms=3.0)
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("latency_ms", "candidate")
+    assert list(axes.lines[0].get_xdata()) == [0, 1, 2, 3]

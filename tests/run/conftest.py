@@ -2,16 +2,17 @@
 
 import pytest
 
-from evoprune.run.config import make_config
+from evoprune.config.schema import make_config
+from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
-from evoprune.run.runner import execute
 
 TINY = "evoprune.testing.tiny:tiny_recipe"
 SMALL = {
     "recipe": TINY,
     "ga": {"pop_size": 4, "num_generations": 2},
     "training": {"epochs": 1, "retrain_epochs": 1, "batch_size": 64, "finetune_steps": 2},
-    "execution": {"workers": 1, "training_threads": 1},
+    "search": {"criteria": ["l1", "taylor"], "criteria_samples": 32, "baselines": "none"},
+    "execution": {"workers": 1, "training_threads": 1, "isolation": "none"},
 }
 
 
@@ -41,7 +42,7 @@ MASKS = {
     "ga": {"pop_size": 4, "num_generations": 2},
     "training": {"epochs": 1, "retrain_epochs": 1, "batch_size": 64},
     "masks": {"goals": [0.3, 0.6], "fisher_samples": 64, "min_class_accuracy": 0},
-    "execution": {"workers": 1, "training_threads": 1},
+    "execution": {"workers": 1, "training_threads": 1, "isolation": "none"},
 }
 
 

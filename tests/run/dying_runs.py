@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from evoprune.report.run_files import read_comparison
-from evoprune.run.config import make_config
-from evoprune.run.finetune import finetune_run
+from evoprune.config.schema import make_config
+from evoprune.config.yaml_files import read_config
+from evoprune.run.factories.finetuning import finetune_run
+from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
-from evoprune.run.runner import execute
-from evoprune.run.settings import read_config
+from evoprune.store.comparison import read_comparison
 from tests.run.conftest import TINY
 from tests.run.deaths import NEVER, Fate, first_and_last_of_each, in_a_fork
 

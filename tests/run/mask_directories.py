@@ -2,9 +2,9 @@
 
 import json
 
-from evoprune.run.artifacts import read_artifact_plan
+from evoprune.data.task import Task
 from evoprune.run.problem import LiveSource, Problem
-from evoprune.task import Task
+from evoprune.store.artifact import read_artifact_plan
 from evoprune.testing.tiny import tiny_recipe
 
 TIMED = ("latency_ms",)
@@ -46,7 +46,7 @@ def masks(directory):
 def live(*, model=None, example_inputs=None, **sets):
     """The tiny problem with another model, other sets, loss or metric."""
     dense, task, inputs = tiny_recipe()
-    known = {"train": task.train, "select": task.select, "test": task.test}
+    known = {"train": task.train, "val": task.val, "test": task.test}
     return LiveSource(
         Problem(model or dense, Task(**{**known, **sets}), inputs if example_inputs is None else example_inputs)
     )

@@ -11,8 +11,8 @@ import pytest
 
 from evoprune.errors import ConfigError
 from evoprune.events import CandidateEvaluated
+from evoprune.run.factories.runs import execute
 from evoprune.run.mask_search import MaskSearches
-from evoprune.run.runner import execute
 from tests.run.mask_directories import contents, journal
 
 ASYNCHRONOUS = {"search": {"algorithm": "steady-state", "asynchronous": True}}
@@ -47,6 +47,7 @@ def make_unfinished(directory, lines=None):
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidate", [0, 2, 4, 7])
 def test_run_with_one_worker_ends_as_ever_when_it_was_stopped(tmp_path, small_config, tiny_source, candidate):
     config = small_config(ASYNCHRONOUS)
@@ -58,6 +59,7 @@ def test_run_with_one_worker_ends_as_ever_when_it_was_stopped(tmp_path, small_co
     assert [line["generation"] for line in journal(tmp_path / "whole")] == [0] * 4 + [1] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["whole", "layers"])
 def test_mask_run_with_one_worker_ends_as_ever_when_it_was_stopped(mask_run, mode):
     sections = {**ASYNCHRONOUS, "masks": {"mode": mode}}

@@ -8,14 +8,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evoprune.artifact import weight_bytes
+from evoprune.data.task import Task
 from evoprune.errors import DataError, StoreCorruptedError, UsageError
 from evoprune.events import EpochEnded
+from evoprune.nn_utils.weights import weight_bytes
 from evoprune.rng import isolated_rng
-from evoprune.run.baseline import prepare_baseline
+from evoprune.run.baseline import BaselineTraining, prepare_baseline
+from evoprune.run.factories.common import training_plan, workplace_of
 from evoprune.run.fingerprints import digests_of_data
-from evoprune.run.store import BASELINE, RunStore
-from evoprune.task import Task
+from evoprune.run.guarded import TrainingGuard
+from evoprune.seeding import SeedTree
+from evoprune.store.run_directory import BASELINE, RunStore
 from evoprune.testing.tiny import TinyCNN
 
 
@@ -29,8 +32,16 @@ def prepare(tmp_path, small_config, tiny_source):
         events = []
         with RunStore(tmp_path / name, config.identity(), config.to_yaml()) as store:
             data = digests_of_data(problem.task)
-            device = torch.device("cpu")
-            model = prepare_baseline(problem, config, store, data=data, device=device, notify=events.append)
+            training = BaselineTraining(
+                problem,
+                workplace_of(config).laid_out(channels_last=False),
+                training_plan(config).baseline,
+                config.training.epochs,
+                SeedTree(config.run.seed),
+                config.data.checkpoint,
+            )
+            guard = TrainingGuard(training.workplace, store, store.directory, events.append)
+            model = prepare_baseline(training, store, guard, data, events.append)
         return weight_bytes(model), any(isinstance(event, EpochEnded) for event in events)
 
     return run

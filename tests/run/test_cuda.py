@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import evoprune as ep
-from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.training import Schedule, train
 from evoprune.events import BatchHalved
+from evoprune.nn_utils.memory import MicroBatch
+from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
-from evoprune.run.runner import execute
 from evoprune.seeding import SeedTree
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 from tests.run.conftest import TINY

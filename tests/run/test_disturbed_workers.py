@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import evoprune as ep
-from evoprune.execution.threads import torch_threads
+from evoprune.nn_utils.threads import torch_threads
+from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
-from evoprune.run.runner import execute
 from evoprune.testing.tiny import tiny_recipe
 
 RECIPE = f"{__name__}:recipe"
@@ -81,6 +81,7 @@ def result(directory):
     return [(directory / name).read_bytes() for name in ("evaluations.jsonl", "artifact/model.safetensors")]
 
 
+@pytest.mark.slow
 def test_run_comes_to_the_same_when_a_worker_is_killed_in_the_middle_of_a_candidate(run):
     disturbed = run("disturbed", "kill", **POOL)
     assert [line["retried"] for line in events(disturbed, "WorkerDied")] == [True]
@@ -88,6 +89,7 @@ def test_run_comes_to_the_same_when_a_worker_is_killed_in_the_middle_of_a_candid
     assert result(disturbed) == result(run("undisturbed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", [{}, POOL], ids=["in-process", "process-pool"])
 def test_run_goes_on_without_the_candidate_that_hangs(run, execution):
     # Without fine-tuning: the first optimiser of a process imports parts of torch, which can take longer than this limit.

@@ -11,14 +11,17 @@ import torch
 import evoprune as ep
 from evoprune.errors import ConfigError, ReplayMismatchError, RunError, UsageError
 from evoprune.mask_plan import MaskPlan
-from evoprune.run.claim import Claim
+from evoprune.store.claim import Claim
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 from tests.run.resumed import left_over
 from tests.run.test_full_disk import Disk
 
 TINY = "evoprune.testing.tiny:tiny_recipe"
 TRAINING = {"epochs": 1, "retrain_epochs": 1, "batch_size": 64}
-COMMON = {"execution": {"workers": 1, "training_threads": 1}, "ga": {"pop_size": 4, "num_generations": 2}}
+COMMON = {
+    "execution": {"workers": 1, "training_threads": 1, "isolation": "none"},
+    "ga": {"pop_size": 4, "num_generations": 2},
+}
 MASKS = {
     **COMMON,
     "training": TRAINING,
@@ -61,6 +64,7 @@ def results(directory):
     return files, manifest
 
 
+@pytest.mark.slow
 def test_finetune_keeps_pruned_weights_zero_bit_for_bit(run):
     directory = run("masks")
     done = ep.finetune(directory, epochs=2, lr=0.05)
@@ -189,6 +193,7 @@ def test_finetune_names_what_differs_from_what_a_dead_process_began(killed_in_th
     assert contents(killed_in_the_middle) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["masks", "channels"])
 def test_finetune_says_so_when_the_disk_is_full_and_ends_well_when_there_is_room(run, kind):
     directory = run(kind)
@@ -251,6 +256,7 @@ def test_finetune_says_so_when_it_diverges(run):
     assert not list((directory / "finetuned").iterdir())
 
 
+@pytest.mark.slow
 def test_finetune_takes_the_problem_of_a_run_that_was_started_from_python(tmp_path, seeded_torch):
     task, inputs = tiny_recipe()[1:]
     wide = TinyCNN(width=10)

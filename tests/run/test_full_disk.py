@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from evoprune.errors import RunError
-from evoprune.run.files import append_line, open_lines, write_atomically
-from evoprune.run.runner import execute
+from evoprune.run.factories.runs import execute
+from evoprune.store.atomic import append_line, open_lines, write_atomically
 
 FILES = ("evaluations.jsonl", "artifact/model.safetensors", "artifact/plan.json", "artifact/model.json")
 
@@ -71,6 +71,7 @@ def check(run, tmp_path, room):
     return run(name)
 
 
+@pytest.mark.slow
 def test_run_goes_on_to_the_same_end_when_the_disk_was_full(run, tmp_path):
     last = durable_writes(run)
     whole = contents(tmp_path / "counted")

@@ -8,11 +8,12 @@ from evoprune.events import CandidateEvaluated, GenerationEnded
 from evoprune.execution.base import Outcome
 from evoprune.genome import BitGenome
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.journal import Journal, MemoryJournal, read_journal
-from evoprune.run.loop import Place, run_search
-from evoprune.run.yardstick import Yardstick
+from evoprune.run.candidate_scores import CandidateScores
+from evoprune.run.loop import Place, SearchDrive, run_search
+from evoprune.search.base import Proposal
+from evoprune.store.journal import Journal, MemoryJournal, read_journal
 
-YARDSTICK = Yardstick(
+SCORES = CandidateScores(
     lambda evaluation: evaluation.objectives["accuracy"],
     lambda evaluation: (-evaluation.objectives["accuracy"], evaluation.objectives["macs"]),
     2,
@@ -26,13 +27,15 @@ def genome(number):
 class CountingSearch:
     """Asks for genomes 0, 1, 2, ... in batches, and remembers what it was told."""
 
-    def __init__(self, batch=4, start=0):
+    def __init__(self, batch=4, start=0, fidelity=0, parents=()):
         self.told = []
         self._batch, self._next = batch, start
+        self._fidelity, self._parents = fidelity, parents
 
     def ask(self):
         self._next += self._batch
-        return [genome(number) for number in range(self._next - self._batch, self._next)]
+        numbers = range(self._next - self._batch, self._next)
+        return [Proposal(genome(number), self._fidelity, self._parents) for number in numbers]
 
     def tell(self, scored):
         self.told.append(list(scored))
@@ -82,13 +85,15 @@ def drive(tmp_path):
         journal = Journal(tmp_path / "evaluations.jsonl")
         try:
             run_search(
-                search,
-                executor,
-                journal,
-                generations=generations,
-                yardstick=YARDSTICK,
-                may_go_on=may_go_on,
-                notify=notify,
+                SearchDrive(
+                    search,
+                    executor,
+                    journal,
+                    generations=generations,
+                    scores=SCORES,
+                    may_go_on=may_go_on,
+                    notify=notify,
+                )
             )
         finally:
             journal.close()
@@ -138,6 +143,18 @@ def test_loop_refuses_a_journal_of_other_genomes(drive, tmp_path):
     assert (tmp_path / "evaluations.jsonl").read_bytes() == before
 
 
+def test_fidelity_and_parents_of_a_proposal_reach_job_and_journal(drive):
+    executor = BackwardsExecutor(good)
+    entries = drive(CountingSearch(fidelity=2, parents=("mother", "father")), executor)
+    assert {(entry.evaluation.rung, entry.parents) for entry in entries} == {(2, ("mother", "father"))}
+
+
+def test_loop_refuses_a_journal_of_another_fidelity(drive):
+    drive(CountingSearch(fidelity=1), BackwardsExecutor(good))
+    with pytest.raises(ReplayMismatchError, match=r"at rung 1, the search asks for \w+ at rung 2"):
+        drive(CountingSearch(fidelity=2), BackwardsExecutor(good))
+
+
 def test_loop_stops_with_the_commonest_reason_when_all_candidates_failed(drive):
     reasons = ["no memory", "loss is nan", "loss is nan", "no memory", "loss is nan"]
     executor = BackwardsExecutor(lambda job: failed(job, reasons[job.index]))
@@ -180,20 +197,22 @@ def test_loop_reports_best_and_mean_of_each_generation(drive):
     ended = [one for one in seen if isinstance(one, GenerationEnded)]
     assert [one.best_fitness for one in ended] == [0.03, 0.07]
     assert [one.mean_fitness for one in ended] == pytest.approx([0.015, 0.055])
-    assert [one.best_macs for one in ended] == [97.0, 93.0]
+    assert [one.best["macs"] for one in ended] == [97.0, 93.0]
 
 
 def search_in(journal, executor, *, batch=4, generations=2, place=Place(), **more):  # noqa: B008
     return run_search(
-        CountingSearch(batch=batch, start=10 * place.first),
-        executor,
-        journal,
-        generations=generations,
-        yardstick=YARDSTICK,
-        may_go_on=lambda generation: True,
-        notify=lambda event: None,
-        place=place,
-        **more,
+        SearchDrive(
+            CountingSearch(batch=batch, start=10 * place.first),
+            executor,
+            journal,
+            generations=generations,
+            scores=SCORES,
+            may_go_on=lambda generation: True,
+            notify=lambda event: None,
+            place=place,
+            **more,
+        )
     )
 
 
@@ -257,14 +276,16 @@ def test_child_that_is_bred_alone_may_fail_when_others_did_not():
 def test_last_generation_is_cut_where_there_is_a_limit(most, evaluated, told):
     journal, executor, search = MemoryJournal(), BackwardsExecutor(good), CountingSearch()
     end = run_search(
-        search,
-        executor,
-        journal,
-        generations=5,
-        yardstick=YARDSTICK,
-        may_go_on=lambda generation: True,
-        notify=lambda event: None,
-        most=most,
+        SearchDrive(
+            search,
+            executor,
+            journal,
+            generations=5,
+            scores=SCORES,
+            may_go_on=lambda generation: True,
+            notify=lambda event: None,
+            most=most,
+        )
     )
     assert (end.evaluations, len(journal.entries), len(executor.evaluated)) == (evaluated,) * 3
     # A search is told of all that it asked for or of nothing.

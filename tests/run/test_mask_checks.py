@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from evoprune.errors import UsageError
+from evoprune.events import Decision
 from evoprune.rng import isolated_rng
 from evoprune.run import baseline
-from evoprune.run.artifacts import read_artifact_plan
+from evoprune.store.artifact import read_artifact_plan
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
 from tests.run.mask_directories import comparison, journal, live, steps
 
@@ -44,7 +45,7 @@ def no_training(monkeypatch):
         ({"masks": {"criteria": ["magnitud"]}}, "masks.criteria: must be one or more of magnitude, lamp, fisher"),
         ({"masks": {"structure": "3:2"}}, "masks.structure: .*3:2"),
         ({"masks": {"structure": "stripes"}}, "masks.structure: .*stripes.*unstructured"),
-        ({"masks": {"mode": "all"}}, "masks.mode: .*'whole', 'layers' or 'independent'"),
+        ({"masks": {"mode": "all"}}, "masks.mode: .*'whole', 'layers', 'independent' or 'population'"),
         ({"masks": {"live_outputs": True}}, "masks.live_outputs: .*'all', 'last' or 'none'"),
         ({"masks": {"min_class_accuracy": 50}}, "masks.min_class_accuracy: .*less than or equal to 1"),
         ({"masks": {"goal": 0.5}}, "masks.goal is not a setting; masks has: mode, layers, goals"),
@@ -110,11 +111,13 @@ def test_masks_of_the_wrong_shape_are_refused_before_any_work(mask_run, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_masks_of_another_network_are_refused_before_any_work(mask_run, tmp_path, seeded_torch):
     other = mask_run("other", source=live(model=TinyCNN(width=6)), ga={"num_generations": 1})
     assert "made for another structure" in refused_warm_start(mask_run, tmp_path, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"evoprune", None], ids=str)
 def test_damaged_masks_are_refused_before_any_work(mask_run, tmp_path, content):
     other = mask_run("other", ga={"num_generations": 1}, masks={"goals": [0.5]})
@@ -193,13 +196,16 @@ class Numbers:
 
 def regression():
     _, task, _ = tiny_recipe()
-    sets = {name: Numbers(getattr(task, name)) for name in ("train", "select", "test")}
+    sets = {name: Numbers(getattr(task, name)) for name in ("train", "val", "test")}
     return live(**sets, loss=squared_error, metric=per_sample_error)
 
 
 @pytest.mark.parametrize("source", [regression, lambda: live(metric=mean_metric)], ids=["regression", "mean"])
 def test_task_without_classes_is_masked_and_no_class_is_watched(mask_run, source):
-    directory = mask_run(source=source(), masks={"min_class_accuracy": 1.0, "goals": [0.5]})
+    events = []
+    directory = mask_run(source=source(), masks={"min_class_accuracy": 1.0, "goals": [0.5]}, listeners=[events.append])
+    said = [event.detail for event in events if isinstance(event, Decision)]
+    assert any(detail.startswith("no class is watched") for detail in said)
     assert steps(directory)[0]["worst_class_accuracy"] is None
     assert "worst_class_accuracy" not in journal(directory)[0]["objectives"]
     assert comparison(directory)["pruned"]["sparsity"] == pytest.approx(0.5)
@@ -231,5 +237,5 @@ def test_network_with_weights_that_are_not_numbers_is_refused(mask_run, seeding)
         model = TinyCNN()
     with torch.no_grad():
         model.conv1.weight[0] = float("nan")
-    with pytest.raises(UsageError, match="loss of the dense network on select is nan"):
+    with pytest.raises(UsageError, match="the loss is nan on a batch of the train set"):
         mask_run(source=live(model=model), training={"epochs": 0}, search={"seeding": seeding})

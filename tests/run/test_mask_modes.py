@@ -5,9 +5,9 @@ import pytest
 
 import evoprune as ep
 from evoprune.errors import RunError
-from evoprune.run.artifacts import read_artifact_plan
-from evoprune.run.runner import execute
-from evoprune.run.solutions import read_solutions
+from evoprune.run.factories.runs import execute
+from evoprune.store.artifact import read_artifact_plan
+from evoprune.store.solutions import read_solutions
 from evoprune.testing.tiny import TinyCNN
 from tests.run.mask_directories import comparison, contents, events, journal, live, masks, steps
 
@@ -36,6 +36,7 @@ def test_only_the_searched_layer_changes_in_a_step(mask_run):
     assert second["layer_sparsity"]["conv1"] == first["layer_sparsity"]["conv1"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "layers"),
     [("whole", ["module.conv*"]), ("layers", ["conv1", "conv2.weight"]), ("independent", ["module.conv1", "conv2"])],
@@ -49,6 +50,7 @@ def test_other_layers_stay_dense_and_the_goal_is_that_of_the_chosen_ones(mask_ru
     assert [row["layer"] for row in comparison(directory)["layers"]] == ["conv1", "conv2"]
 
 
+@pytest.mark.slow
 def test_independent_layers_are_one_line_each_with_their_history(mask_run):
     directory = mask_run(masks={"mode": "independent"}, ga={"num_generations": 3})
     lines = journal(directory)
@@ -99,13 +101,15 @@ REFERENCE = {
 @pytest.fixture
 def reference_run(tmp_path, mask_config):
     """The preset on one layer of the tiny network, as a user without other settings gets it."""
-    from evoprune.run.config import make_config
+    from evoprune.config.schema import make_config
     from evoprune.run.problem import RecipeSource
 
     def start(**sections):
         base = mask_config().model_dump(mode="json", include={"recipe": True, "execution": True})
         config = make_config(
-            {"recipe": base["recipe"], "execution": {"workers": 1, "training_threads": 1}}, REFERENCE, sections
+            {"recipe": base["recipe"], "execution": {"workers": 1, "training_threads": 1, "isolation": "none"}},
+            REFERENCE,
+            sections,
         )
         execute(config, RecipeSource(config.recipe, None, None, 0), tmp_path / "run")
         return tmp_path / "run"
@@ -219,6 +223,7 @@ def test_polishing_follows_on_ratios_and_loses_nothing(mask_run):
     assert lines[8]["fitness"] == pytest.approx(best, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [("run", "whole"), ("solutions", "whole"), ("file", "whole"), ("run", "layers"), ("run", "independent")],
@@ -250,6 +255,7 @@ def test_warm_start_from_some_layers_leaves_the_others_whole(mask_run):
     assert np.array_equal(first[216:792], known.masks["conv2.weight"].bools.ravel())
 
 
+@pytest.mark.slow
 def test_all_modes_give_the_same_when_the_seed_is_the_same(mask_run):
     sections = {"masks": {"mode": "independent", "goals": [0.5]}}
     assert contents(mask_run("first", **sections)) == contents(mask_run("second", **sections))

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,6 +37,14 @@ class Upsampling(nn.Module):
 
     def forward(self, images):
         return self.fc(self.up(self.down(images).relu()).relu().mean((2, 3)))
+
+
+class GroupedUpsampling(Upsampling):
+    """The same in two groups, of five outputs each."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(6, 10, 2, stride=2, groups=2)
 
 
 class Tied(nn.Module):
@@ -99,7 +108,7 @@ class Wrapped(nn.Module):
         return self.module(images)
 
 
-KINDS = [Transformer, Upsampling, Tied, Frozen, Half, Recurrent, Wrapped]
+KINDS = [Transformer, Upsampling, GroupedUpsampling, Tied, Frozen, Half, Recurrent, Wrapped]
 
 
 @pytest.fixture
@@ -130,6 +139,7 @@ def test_network_is_masked_layer_by_layer(mask_run, network, kind, mode, seeded_
     assert steps(directory)[-1]["sparsity"] == pytest.approx(0.6, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["rows", "columns", "4x4"])
 def test_transposed_convolution_is_masked_in_its_own_directions(mask_run, network, structure, seeded_torch):
     directory = mask_run(source=live(model=network(Upsampling)), masks={"structure": structure, "goals": [0.4]})
@@ -138,6 +148,16 @@ def test_transposed_convolution_is_masked_in_its_own_directions(mask_run, networ
         assert set(mask.sum(axis=(0, 2, 3))) <= {0, 6 * 4}
     if structure == "columns":
         assert set(mask.sum(axis=(1, 2, 3))) <= {0, 10 * 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", ["unstructured", "2:4", "columns"])
+def test_every_output_of_a_grouped_transposed_convolution_lives(mask_run, network, structure, seeded_torch):
+    masked = {"layers": ["up"], "structure": structure, "goals": [0.65]}
+    directory = mask_run(source=live(model=network(GroupedUpsampling)), masks=masked)
+    mask = masks(directory)["up.weight"]
+    by_output = np.concatenate([np.moveaxis(group, 1, 0) for group in np.split(mask, 2)])
+    assert by_output.reshape(10, -1).any(axis=1).all()
 
 
 def test_weights_of_frozen_layers_stay_what_they_were(mask_run, network, seeded_torch):
@@ -154,6 +174,7 @@ def test_tied_weights_are_masked_once_and_stay_tied(mask_run, network, seeded_to
     assert set(masks(directory)) == {"first.weight", "one.weight", "fc.weight"}
 
 
+@pytest.mark.slow
 def test_layer_of_several_weights_has_one_sparsity(mask_run, network, seeded_torch):
     directory = mask_run(source=live(model=network(Recurrent)))
     rows = [row for row in comparison(directory)["layers"] if row["layer"] == "gru"]

@@ -10,8 +10,8 @@ from torch import nn
 
 from evoprune.errors import ReplayMismatchError, RunError, StoreCorruptedError
 from evoprune.rng import isolated_rng
-from evoprune.run.journal import MAX_INLINE_BYTES
-from evoprune.run.states import StateFolder
+from evoprune.store.journal import MAX_INLINE_BYTES
+from evoprune.store.states import StateFolder
 from tests.run.mask_directories import comparison, contents, events, journal, live, masks, steps
 
 MODES = ("whole", "layers", "independent")
@@ -58,6 +58,7 @@ def check_stops(mask_run, moments, **sections):
         assert len(set(evaluated)) >= len(evaluated) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_resume_gives_the_same_when_a_run_was_stopped_half_way(mask_run, mode):
     check_stops(mask_run, lambda last: [last // 3, 2 * last // 3], masks={"mode": mode, "goals": [0.4, 0.6]})
@@ -74,6 +75,7 @@ def test_resume_gives_the_same_wherever_a_run_was_stopped(mask_run, mode):
     )
 
 
+@pytest.mark.slow
 def test_resume_gives_the_same_when_a_run_was_stopped_after_a_step_that_was_not_taken(mask_run):
     sections = {
         "masks": {"goals": [0.1, 0.97], "max_accuracy_drop": 0.2, "retrain_epochs": 0},
@@ -151,6 +153,7 @@ def text(path):
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.slow
 def test_resume_gives_the_same_when_the_last_line_of_the_journal_is_torn(mask_run):
     whole = mask_run("whole")
     with pytest.raises(Stopped):
@@ -183,6 +186,7 @@ class StopInStep:
             raise Stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_resume_refuses_a_damaged_state_after_a_step(mask_run, half_run, damage):
     path = StateFolder(half_run).path(steps(half_run)[0]["state"])
@@ -196,6 +200,7 @@ def test_resume_refuses_a_damaged_state_after_a_step(mask_run, half_run, damage)
     assert contents(mask_run("half")) == contents(mask_run("whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_resume_makes_the_state_that_a_search_began_with_again(mask_run, half_run, damage):
     after = steps(half_run)[0]["state"]
@@ -239,6 +244,7 @@ def test_resume_refuses_a_journal_of_another_layer(mask_run, tmp_path):
         mask_run("half", masks={"mode": "independent"})
 
 
+@pytest.mark.slow
 def test_resume_repeats_the_end_of_a_time_budget(mask_run):
     sections = {"run": {"time_budget": 0.001}, "ga": {"num_generations": 50}}
     whole = mask_run("whole", **sections)
@@ -247,6 +253,7 @@ def test_resume_repeats_the_end_of_a_time_budget(mask_run):
     assert contents(mask_run("stopped", **sections)) == contents(whole)
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_masks_to_begin_with(mask_run):
     other, another = (mask_run(f"other-{goal}", masks={"goals": [goal]}) for goal in (0.3, 0.5))
     sections = {"masks": {"warm_start": str(other)}}
@@ -275,6 +282,7 @@ def wide():
         return live(model=Wide())
 
 
+@pytest.mark.slow
 def test_resume_reads_genomes_that_are_too_large_for_the_journal(mask_run, tmp_path):
     sections = {
         "masks": {"mode": "independent", "goals": [0.5], "criteria": ["magnitude"]},

@@ -7,15 +7,15 @@ import torch
 
 import evoprune as ep
 from evoprune.errors import RunError
-from evoprune.evaluation import evaluate_masks
+from evoprune.evaluation import masks as evaluate_masks
 from evoprune.objectives.accuracy import score
-from evoprune.pruning.weight_masks import sparsity_of
 from evoprune.run import mask_training
 from evoprune.run.mask_figures import Figures
-from evoprune.run.mask_import import read_masks
-from evoprune.run.solutions import read_solutions
-from evoprune.run.states import StateFolder
+from evoprune.store.mask_files import read_masks
+from evoprune.store.solutions import read_solutions
+from evoprune.store.states import StateFolder
 from evoprune.testing.tiny import TinyCNN, tiny_recipe
+from tests.masks.zeros import sparsity_of
 from tests.run.mask_directories import comparison, contents, events, journal, live, masks, steps
 
 CPU = torch.device("cpu")
@@ -29,6 +29,7 @@ def zeros_of(directory, step):
     return {name: weights[name].numpy() == 0 for name in ("conv1.weight", "conv2.weight", "fc.weight")}
 
 
+@pytest.mark.slow
 def test_mask_run_meets_every_goal_exactly_and_only_ever_prunes(mask_run):
     directory = mask_run(masks={"goals": [0.3, 0.5, 0.61]})
     first, second, third = (zeros_of(directory, step) for step in steps(directory))
@@ -49,6 +50,7 @@ def test_mask_run_leaves_zeros_exactly_zero_in_the_artifact(mask_run):
     assert sparsity_of(model) == comparison(directory)["pruned"]["sparsity"] == steps(directory)[-1]["sparsity"]
 
 
+@pytest.mark.slow
 def test_solutions_are_the_masks_of_the_artifact(mask_run):
     directory = mask_run(masks={"mode": "layers"})
     solved = read_solutions(directory / "solutions")
@@ -146,6 +148,7 @@ def test_step_goes_on_with_the_very_network_that_was_scored_best(mask_run, encod
         assert step["sparsity"] == best["objectives"]["sparsity"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["nsga2", "random"])
 def test_other_searches_find_masks_as_well(mask_run, algorithm):
     directory = mask_run(search={"algorithm": algorithm}, masks={"goals": None})
@@ -166,6 +169,7 @@ def test_mask_run_keeps_no_state_that_nothing_leads_to(mask_run):
     assert {path.stem for path in (directory / "states").iterdir()} == {step["state"] for step in steps(directory)}
 
 
+@pytest.mark.slow
 def test_search_without_seeding_computes_no_importance(mask_run, monkeypatch):
     def refuse(*_):
         raise AssertionError("an importance order was computed")
@@ -175,18 +179,24 @@ def test_search_without_seeding_computes_no_importance(mask_run, monkeypatch):
     assert comparison(directory)["pruned"]["sparsity"] == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_candidates_that_learn_keep_what_earlier_steps_pruned(mask_run, monkeypatch):
-    seen, real = [], evaluate_masks.outputs_of
+    seen, real = [], evaluate_masks.recover
 
     def watch(model, *arguments, **keywords):
+        real(model, *arguments, **keywords)
         seen.append(sparsity_of(model))
-        return real(model, *arguments, **keywords)
 
-    monkeypatch.setattr(evaluate_masks, "outputs_of", watch)
-    directory = mask_run(training={"finetune_steps": 2}, masks={"mode": "layers", "goals": [0.5]})
+    monkeypatch.setattr(evaluate_masks, "recover", watch)
+    directory = mask_run(
+        training={"finetune_steps": 2},
+        masks={"mode": "layers", "goals": [0.5]},
+        execution={"isolation": "none"},  # here, where they are seen
+    )
     assert seen == [line["objectives"]["sparsity"] for line in journal(directory)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("live_outputs", ["all", "last", "none"])
 def test_outputs_live_where_the_setting_says(mask_run, live_outputs):
     directory = mask_run(masks={"live_outputs": live_outputs, "goals": [0.978]}, search={"seeding": "none"})
@@ -279,6 +289,7 @@ def test_import_of_the_artifact_gives_its_masks_again(mask_run, seeded_torch):
     assert all(np.array_equal(plan.masks[name].bools, mask) for name, mask in masks(directory).items())
 
 
+@pytest.mark.slow
 def test_evolve_masks_a_live_network_and_leaves_it_as_it_was(tmp_path):
     source = live()
     model = source.problem.model
@@ -300,6 +311,7 @@ def test_evolve_masks_a_live_network_and_leaves_it_as_it_was(tmp_path):
     assert "sparsity" in result.table().lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0, 1e6])
 def test_margin_keeps_the_first_candidate_where_none_is_clearly_better(mask_run, margin):
     directory = mask_run(

@@ -2,10 +2,11 @@ from itertools import pairwise
 
 import pytest
 
-from evoprune.pruning.maskable import maskable_weights
+from evoprune.config.schema import make_config
+from evoprune.masks.maskable import maskable_weights
 from evoprune.rng import isolated_rng
-from evoprune.run.config import make_config
-from evoprune.run.mask_schedule import layer_groups, schedule
+from evoprune.run.factories.masks import mask_schedule
+from evoprune.run.mask_schedule import layer_groups
 from evoprune.testing.tiny import TinyCNN
 
 NAMES = ("conv1.weight", "conv2.weight", "fc.weight")
@@ -17,7 +18,7 @@ def weights_of():
 
 
 def steps_of(**masks):
-    return schedule(make_config({"search": {"encoding": "weight-bits"}, "masks": masks}), weights_of())
+    return mask_schedule(make_config({"search": {"encoding": "weight-bits"}, "masks": masks})).steps(weights_of())
 
 
 @pytest.mark.parametrize("mode", ["whole", "independent"])

@@ -3,18 +3,28 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from evoprune.config.schema import make_config
 from evoprune.errors import ConfigError
 from evoprune.events import ignore
 from evoprune.execution.in_process import InProcessExecutor
-from evoprune.execution.process_pool import ProcessPoolExecutor
-from evoprune.run.assemble import check_names, resolve_device, resolve_workers
-from evoprune.run.config import make_config
-from evoprune.run.placement import build_executor, check_executor, worker_devices
+from evoprune.execution.pool.executor import ProcessPoolExecutor
+from evoprune.run.factories.common import placement_of
+from evoprune.run.factories.runs import check_names
+from evoprune.run.placement import ELASTIC, SettledPlacement
 
 
 def executor_without_options(factory, *, workers, threads, notify):
     """A third party's, written before there was anything else to take."""
     return InProcessExecutor(factory, workers=workers, threads=threads, notify=notify)
+
+
+class NeedsAnAddress:
+    """An executor that asks for an address before there is any work."""
+
+    @staticmethod
+    def check_address(address):
+        if address is None:
+            raise ConfigError("no cluster is named")
 
 
 SIMPLE = f"{__name__}:executor_without_options"
@@ -39,8 +49,16 @@ def execution(**settings):
     return make_config({"execution": settings})
 
 
-def workers(config):
-    return resolve_workers(config, resolve_device(config.execution.device))
+def placement(**settings):
+    return placement_of(execution(**settings))
+
+
+def workers(**settings):
+    return placement(**settings).settled(None, ignore).workers
+
+
+def check_executor(**settings):
+    placement(**settings).check()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +79,18 @@ def workers(config):
 )
 def test_workers_are_as_many_as_the_gpus_take(gpus, settings, count):
     gpus(4)
-    assert workers(execution(**settings)) == count
+    assert workers(**settings) == count
+
+
+@pytest.mark.parametrize("settings", [{"executor": "ray"}, {"address": "10.0.0.1:6379"}], ids=str)
+def test_workers_are_all_that_a_cluster_takes_where_no_number_is_given(settings):
+    assert workers(**settings) == ELASTIC
+    assert workers(**settings, workers=3) == 3
+
+
+def test_check_asks_the_executor_whether_it_can_do_without_an_address():
+    with pytest.raises(ConfigError, match="no cluster is named"):
+        check_executor(executor=f"{__name__}:NeedsAnAddress")
 
 
 @pytest.mark.parametrize(
@@ -77,12 +106,12 @@ def test_workers_are_as_many_as_the_gpus_take(gpus, settings, count):
 )
 def test_worker_devices_are_those_that_the_user_lets_us_see(gpus, settings, names):
     gpus(3, visible="4,5,7")
-    assert worker_devices(execution(**settings)) == names
+    assert placement(**settings).worker_devices() == names
 
 
 def test_worker_devices_are_none_where_there_is_no_gpu(gpus):
     gpus(0)
-    assert worker_devices(execution()) == ()
+    assert placement().worker_devices() == ()
 
 
 @pytest.mark.parametrize(
@@ -99,22 +128,22 @@ def test_worker_devices_are_none_where_there_is_no_gpu(gpus):
 def test_devices_that_do_not_fit_the_rest_are_refused(gpus, settings, message):
     gpus(3)
     with pytest.raises(ConfigError, match=message):
-        check_executor(execution(**settings))
+        check_executor(**settings)
 
 
 def test_executor_that_takes_no_time_limit_is_refused_one():
     with pytest.raises(ConfigError, match=r"candidate_time_limit is 90 s, and executor .* takes none"):
-        check_executor(execution(executor=SIMPLE, candidate_time_limit="90s"))
-    check_executor(execution(executor=SIMPLE))
+        check_executor(executor=SIMPLE, candidate_time_limit="90s")
+    check_executor(executor=SIMPLE)
 
 
 def test_time_limit_in_this_process_is_refused_outside_its_main_thread():
     with ThreadPoolExecutor(1) as threads:
         for settings in ({"workers": 1}, {"executor": "in-process"}):
             with pytest.raises(ConfigError, match="only from its main thread"):
-                threads.submit(check_executor, execution(candidate_time_limit=5, **settings)).result()
-        threads.submit(check_executor, execution(candidate_time_limit=5, workers=2)).result()
-    check_executor(execution(candidate_time_limit=5, workers=1))
+                threads.submit(check_executor, candidate_time_limit=5, **settings).result()
+        threads.submit(check_executor, candidate_time_limit=5, workers=2).result()
+    check_executor(candidate_time_limit=5, workers=1)
 
 
 def test_searches_that_are_one_job_are_refused_a_time_limit():
@@ -126,13 +155,14 @@ def test_searches_that_are_one_job_are_refused_a_time_limit():
 
 
 def test_executor_is_built_with_what_it_takes():
-    config = execution(executor=SIMPLE, gpus_per_candidate=0.5)
-    assert isinstance(build_executor(config, list, 1, ignore), InProcessExecutor)
+    settled = SettledPlacement(placement(executor=SIMPLE, gpus_per_candidate=0.5), 1)
+    assert isinstance(settled.build(list, ignore), InProcessExecutor)
 
 
+@pytest.mark.slow
 def test_executor_auto_is_a_pool_when_devices_are_named(gpus):
     gpus(2)
-    executor = build_executor(execution(devices=[1]), list, 1, ignore)
+    executor = SettledPlacement(placement(devices=[1]), 1).build(list, ignore)
     try:
         assert isinstance(executor, ProcessPoolExecutor)
     finally:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from evoprune.execution.in_process import InProcessExecutor
-from evoprune.run import mask_run, runner
+from evoprune.run.factories.runs import execute
+from evoprune.run.placement import SettledPlacement
 
 
 class Ferry:
@@ -28,8 +29,9 @@ class Ferry:
         self._beyond.close()
 
 
-def ferry(config, factory, workers, notify):
-    return Ferry(factory, workers, notify)
+def ferry(placement, factory, notify, *, apart=False):
+    del apart
+    return Ferry(factory, placement.workers, notify)
 
 
 def taken_along(factory):
@@ -41,8 +43,7 @@ def across(monkeypatch):
     """A function after which candidates are evaluated beyond the ferry."""
 
     def switch():
-        for module in (runner, mask_run):
-            monkeypatch.setattr(module, "build_executor", ferry)
+        monkeypatch.setattr(SettledPlacement, "build", ferry)
 
     return switch
 
@@ -52,12 +53,13 @@ def journal(directory):
 
 
 def test_channel_run_gives_the_same_when_candidates_are_far_away(small_config, tiny_source, tmp_path, across):
-    runner.execute(small_config(), tiny_source, tmp_path / "here")
+    execute(small_config(), tiny_source, tmp_path / "here")
     across()
-    runner.execute(small_config(), tiny_source, tmp_path / "there")
+    execute(small_config(), tiny_source, tmp_path / "there")
     assert journal(tmp_path / "there") == journal(tmp_path / "here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["whole", "independent"])
 def test_mask_run_gives_the_same_when_candidates_are_far_away(mask_run, across, mode):
     here = mask_run("here", masks={"mode": mode})
@@ -65,6 +67,7 @@ def test_mask_run_gives_the_same_when_candidates_are_far_away(mask_run, across, 
     assert journal(mask_run("there", masks={"mode": mode})) == journal(here)
 
 
+@pytest.mark.slow
 def test_solutions_to_begin_with_travel_along(mask_run, across):
     first = mask_run("first")
     warm = {"goals": [0.3, 0.6], "mode": "independent", "warm_start": str(first)}

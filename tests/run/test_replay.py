@@ -8,13 +8,13 @@ import pytest
 from evoprune.execution.base import Outcome
 from evoprune.plugins import resolve
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.journal import Journal, MemoryJournal
-from evoprune.run.loop import run_search
-from evoprune.run.yardstick import Yardstick
+from evoprune.run.candidate_scores import CandidateScores
+from evoprune.run.loop import SearchDrive, run_search
 from evoprune.search.base import SearchSettings
+from evoprune.store.journal import Journal, MemoryJournal
 from evoprune.testing.search_suite import Groups
 
-YARDSTICK = Yardstick(
+SCORES = CandidateScores(
     lambda evaluation: evaluation.objectives["accuracy"],
     lambda evaluation: (-evaluation.objectives["accuracy"], evaluation.objectives["macs"]),
     2,
@@ -52,15 +52,16 @@ def search(name, journal, executor, generations):
     settings = SearchSettings(
         pop_size=50, mutation_rate=0.02, crossover_rate=0.9, tournament_size=2, elitism=2, initial_keep=(0.2, 0.9)
     )
-    return run_search(
+    drive = SearchDrive(
         resolve("searches", name)(Groups(*UNITS), settings, objectives=2, seed=0),
         executor,
         journal,
         generations=generations,
-        yardstick=YARDSTICK,
+        scores=SCORES,
         may_go_on=lambda generation: True,
         notify=lambda event: None,
     )
+    return run_search(drive)
 
 
 @pytest.mark.slow

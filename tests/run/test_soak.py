@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
-from evoprune.run.runner import execute
 from tests.run.conftest import TINY
 from tests.run.resumed import check_resumed, done, evaluated_since_the_last_start, journal_lines, left_over
 
@@ -25,11 +25,14 @@ CODE = "from evoprune.cli.app import main; main()"
 PATIENCE_S = 120
 
 # Long enough that no part of a run is over between two looks at it.
+APART = {"execution": {"isolation": "auto"}}  # as runs of people are, though slower in small ones
 CHANNELS = {
+    **APART,
     "ga": {"pop_size": 6, "num_generations": 4},
     "training": {"finetune_steps": 12, "epochs": 6, "retrain_epochs": 3},
 }
 MASKS = {
+    **APART,
     "masks": {"goals": [0.3, 0.5, 0.7], "retrain_epochs": 2},
     "ga": {"num_generations": 4},
     "training": {"epochs": 6},

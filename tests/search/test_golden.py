@@ -32,6 +32,7 @@ def optimum():
     return ranked[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_genetic_finds_the_optimum_within_a_fraction_of_the_space(seed, optimum):
     asked = asked_by("genetic", seed)

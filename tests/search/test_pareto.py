@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from evoprune.search.pareto import hypervolume_2d, non_dominated
+from evoprune.search.pareto import hypervolume, hypervolume_2d, non_dominated
 
 # Few values, so that ties and equal rows are frequent.
 points = st.tuples(st.integers(0, 14), st.integers(1, 4)).flatmap(
@@ -51,3 +51,10 @@ def test_hypervolume_agrees_with_pymoo(seed):
     costs = np.random.default_rng(seed).random((60, 2))
     reference = (0.9, 1.1)
     assert hypervolume_2d(costs, reference) == pytest.approx(Hypervolume(ref_point=np.array(reference)).do(costs))
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
+def test_hypervolume_of_any_number_of_objectives_agrees_with_pymoo(objectives):
+    costs = np.random.default_rng(objectives).random((30, objectives))
+    reference = np.full(objectives, 0.8)
+    assert hypervolume(costs, reference) == pytest.approx(Hypervolume(ref_point=reference).do(costs))

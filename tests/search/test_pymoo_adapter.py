@@ -7,7 +7,9 @@ import pytest
 from pymoo.core.population import Population
 
 from evoprune.search.base import Scored
-from evoprune.search.pymoo_adapter import fittest_of_tournament, genetic, nsga2
+from evoprune.search.pareto import hypervolume
+from evoprune.search.pymoo_adapter import fittest_of_tournament, genetic, nsga2, nsga3, reference_directions
+from evoprune.search.random_search import RandomSearch
 from evoprune.testing.search_suite import FAILED_VIOLATION, SETTINGS, Groups, noisy, play
 
 GROUPS = Groups(16, 16)
@@ -15,7 +17,7 @@ GROUPS = Groups(16, 16)
 
 def told(search, answer):
     """Genomes of one more generation with what was told of them."""
-    scored = [answer(genome) for genome in search.ask()]
+    scored = [answer(proposal.genome) for proposal in search.ask()]
     search.tell(scored)
     return scored
 
@@ -70,7 +72,7 @@ def test_genetic_children_are_clones_with_flips_when_parents_are_never_crossed()
     search = genetic(GROUPS, settings, objectives=1, seed=2)
     told(search, noisy)
     parents = np.array([genome.bits for genome in search.population])
-    distances = [np.min(np.sum(parents != child.bits, axis=1)) for child in search.ask()]
+    distances = [np.min(np.sum(parents != child.genome.bits, axis=1)) for child in search.ask()]
     # One flip is expected and clones are dropped; eight or more of 32 would be one in a million.
     assert min(distances) >= 1
     assert max(distances) < 8
@@ -81,7 +83,7 @@ def test_genetic_children_hold_only_bits_of_their_parents_when_nothing_mutates()
     search = genetic(GROUPS, settings, objectives=1, seed=3)
     told(search, noisy)
     one, other = (genome.bits for genome in search.population)
-    children = np.array([genome.bits for genome in search.ask()])
+    children = np.array([proposal.genome.bits for proposal in search.ask()])
     assert len(children) == 2
     assert np.all(children[:, one == other] == one[one == other])
 
@@ -89,7 +91,7 @@ def test_genetic_children_hold_only_bits_of_their_parents_when_nothing_mutates()
 @pytest.mark.parametrize("factory", [genetic, nsga2])
 def test_tell_refuses_other_genomes_than_those_asked(factory):
     search = factory(GROUPS, SETTINGS, objectives=2, seed=0)
-    scored = [noisy(genome) for genome in search.ask()]
+    scored = [noisy(proposal.genome) for proposal in search.ask()]
     with pytest.raises(ValueError, match="in order"):
         search.tell(scored[::-1])
     with pytest.raises(ValueError, match="in order"):
@@ -107,7 +109,7 @@ def test_tournament_size_raises_the_pressure():
         settings = replace(SETTINGS, pop_size=40, tournament_size=size, mutation_rate=0.0)
         search = genetic(Groups(40), settings, objectives=1, seed=5)
         told(search, count)
-        return np.mean([genome.bits.sum() for genome in search.ask()])
+        return np.mean([proposal.genome.bits.sum() for proposal in search.ask()])
 
     def count(genome):
         return Scored(genome, float(genome.bits.sum()), (0.0,))
@@ -134,3 +136,25 @@ def test_genetic_handles_a_million_bits_quickly_and_in_little_memory():
     # As booleans, one population alone would take 40 MB, and pymoo's own operators a hundred times that.
     assert peak < 40e6
     assert elapsed < 5
+
+
+@pytest.mark.parametrize(("objectives", "most"), [(2, 12), (3, 20), (4, 24), (5, 100)])
+def test_reference_directions_are_as_many_as_fit(objectives, most):
+    directions = reference_directions(objectives, most)
+    assert len(directions) <= max(most, objectives)
+    assert directions.sum(axis=1) == pytest.approx(1)
+
+
+def test_nsga3_covers_more_of_four_objectives_than_random_search():
+    def answer(genome):
+        quarters = genome.bits.reshape(4, -1).mean(axis=1)
+        lost = 1 - genome.bits @ np.linspace(0, 1, 32) / 16  # what is dear comes last, and can't all go
+        return Scored(genome, 0.0, (*map(float, quarters[:3]), float(lost)))
+
+    def covered(factory, seed):
+        search = factory(Groups(8, 8, 8, 8), replace(SETTINGS, mutation_rate=0.05), objectives=4, seed=seed)
+        costs = [answer(genome).costs for batch in play(search, answer, 12) for genome in batch]
+        return hypervolume(np.array(costs), np.ones(4))
+
+    gained = [covered(nsga3, seed) > covered(RandomSearch, seed) for seed in range(5)]
+    assert sum(gained) >= 4

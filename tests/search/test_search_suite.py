@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import evoprune
 from evoprune.genome import BitGenome
 from evoprune.plugins import resolve
+from evoprune.search.base import Proposal
 from evoprune.search.operators import flip_bits, sample
 from evoprune.search.random_search import RandomSearch
 from evoprune.testing.search_suite import AsynchronousSearchSuite, SearchSuite
@@ -24,6 +26,21 @@ class TestGenetic(SearchSuite):
 class TestNsga2(SearchSuite):
     def factory(self):
         return resolve("searches", "nsga2")
+
+
+class TestLadder(SearchSuite):
+    def factory(self):
+        return resolve("searches", "ladder")
+
+
+class TestLadderFront(SearchSuite):
+    def factory(self):
+        return resolve("searches", "ladder-front")
+
+
+class TestNsga3(SearchSuite):
+    def factory(self):
+        return resolve("searches", "nsga3")
 
 
 class TestSteadyState(AsynchronousSearchSuite):
@@ -47,7 +64,7 @@ class AllNearlyAlike(RandomSearch):
         base = sample(representation, settings.initial_keep, self._generator).bits
         positions = (ends for count in range(3) for ends in itertools.combinations(range(len(base)), count))
         turned = (representation.repair(with_turned(base, ends)) for ends in positions)
-        self._near = iter(dict.fromkeys(turned))
+        self._near = (Proposal(genome) for genome in dict.fromkeys(turned))
 
     def ask(self):
         return list(itertools.islice(self._near, self._pop_size))
@@ -67,6 +84,13 @@ class AllAlike(RandomSearch):
         self._population = [scored[0].genome] * len(scored)
 
 
+class Foundling(RandomSearch):
+    """Names parents that nobody knows."""
+
+    def ask(self):
+        return [replace(one, parents=(one.genome.digest[::-1],)) for one in super().ask()]
+
+
 class Forgetful(RandomSearch):
     """Asks for its first batch for ever."""
 
@@ -79,8 +103,8 @@ class Unrepaired(RandomSearch):
     """Turns bits after the repair."""
 
     def ask(self):
-        turned = dict.fromkeys(flip_bits(genome, 0.5, self._generator) for genome in super().ask())
-        return list(turned)
+        turned = dict.fromkeys(flip_bits(one.genome, 0.5, self._generator) for one in super().ask())
+        return [Proposal(genome) for genome in turned]
 
 
 class Unseeded(RandomSearch):
@@ -115,8 +139,9 @@ class Premature(RandomSearch):
     """Calls a batch its population before anybody has evaluated it."""
 
     def ask(self):
-        self._population = super().ask()
-        return self._population
+        proposals = super().ask()
+        self._population = [proposal.genome for proposal in proposals]
+        return proposals
 
     def tell(self, scored):
         self._population = [flip_bits(one.genome, 0.5, self._generator) for one in scored]
@@ -126,6 +151,7 @@ BROKEN = {
     AllNearlyAlike: "test_population_stays_diverse_where_nothing_is_to_be_gained",
     AllAlike: "test_population_stays_diverse_where_nothing_is_to_be_gained",
     Forgetful: "test_ask_never_gives_a_genome_twice",
+    Foundling: "test_parents_are_genomes_that_were_told",
     Unrepaired: "test_ask_gives_only_valid_genomes",
     Unseeded: "test_told_costs_decide_what_is_asked_next",
     SharedGenerator: "test_same_seed_gives_same_genomes_while_another_search_runs",
@@ -152,15 +178,18 @@ def failed_tests(kind):
     return failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_suite_fails_a_search_that_breaks_a_promise(kind):
     assert BROKEN[kind] in failed_tests(kind)
 
 
+@pytest.mark.slow
 def test_suite_fails_a_search_of_nearly_equal_individuals_for_nothing_but_their_likeness():
     assert failed_tests(AllNearlyAlike) == {BROKEN[AllNearlyAlike]}
 
 
+@pytest.mark.slow
 def test_suite_tells_a_search_that_learns_from_one_that_does_not():
     class PretendsToLearn(TestRandom):
         learns = True

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from evoprune.channels.analyze import analyze
+from evoprune.channels.surgery import prune
 from evoprune.errors import InvalidPlanError, UnsupportedModelError
 from evoprune.objectives.compute import count
-from evoprune.pruning.checked import analyze
-from evoprune.pruning.structured import prune
-from tests.pruning.nets import Concat, Residual, image
-from tests.pruning.zoo.catalogue import MODELS, build
+from tests.channels.nets import Concat, Residual, image
+from tests.channels.zoo.catalogue import EACH, build
 from tests.space.resnet18 import ResNet18
 
 
@@ -31,7 +31,7 @@ def assert_equal_to_counting(model, inputs, space, bits):
     assert (int(predicted.macs), int(predicted.params)) == (counted.macs, counted.params)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_cost_equals_counting_for_every_zoo_model(name):
     model, inputs, space = analysed(name)
     assert_equal_to_counting(model, inputs, space, np.ones(space.size, dtype=bool))
@@ -42,6 +42,7 @@ def test_cost_equals_counting_for_every_zoo_model(name):
 NETS = ["vgg", "resnet-projection", "mobilenet-v2", "densenet", "vit", "translator", "bilstm", "shufflenet-v1"]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(name=st.sampled_from(NETS), data=st.data())
 def test_cost_equals_counting_for_any_choice(name, data):

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
+from evoprune.channels.analyze import analyze
+from evoprune.channels.surgery import prune
 from evoprune.errors import UsageError
 from evoprune.objectives.compute import count
-from evoprune.pruning.checked import analyze
-from evoprune.pruning.structured import prune
 from evoprune.space.ranking import choose
-from tests.pruning.zoo.catalogue import build
+from tests.channels.zoo.catalogue import build
 from tests.space.resnet18 import ResNet18
 
 
 def pick(space, score, *, keep=None, macs=None, scope="global"):
-    return choose(space, score, keep=keep, macs=macs, scope=scope)
+    return choose(space.groups, score, space.cost, keep=keep, macs=macs, scope=scope)
 
 
 @pytest.fixture(scope="module")

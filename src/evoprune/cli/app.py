@@ -8,15 +8,19 @@ import traceback
 
 import typer
 
-import evoprune
+from evoprune.cli.compare_command import compare_runs
+from evoprune.cli.export_command import export_model
 from evoprune.cli.finetune_command import finetune_model
+from evoprune.cli.front_command import show_front
 from evoprune.cli.inspect_command import inspect_model
 from evoprune.cli.layers_command import list_layers
+from evoprune.cli.measure_command import measure_model
 from evoprune.cli.printable import printable
 from evoprune.cli.recipes_command import list_recipes
 from evoprune.cli.resume_command import resume_run
 from evoprune.cli.run_command import run_recipe
 from evoprune.errors import EvopruneError, UsageError
+from evoprune.version import __version__
 
 app = typer.Typer(
     name="evoprune",
@@ -27,10 +31,14 @@ app = typer.Typer(
 )
 app.command("run")(run_recipe)
 app.command("resume")(resume_run)
+app.command("front")(show_front)
+app.command("compare")(compare_runs)
 app.command("recipes")(list_recipes)
 app.command("inspect")(inspect_model)
 app.command("layers")(list_layers)
+app.command("measure")(measure_model)
 app.command("finetune")(finetune_model)
+app.command("export")(export_model)
 
 
 @app.callback(invoke_without_command=True)
@@ -41,7 +49,7 @@ def options(
     """Options of every command."""
     del debug  # read from the command line by `main`, which also sees errors of option parsing
     if version:
-        typer.echo(evoprune.__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -26,6 +25,7 @@ from evoprune.api import Result
 from evoprune.cli.printable import printable
 from evoprune.events import (
     CandidateEvaluated,
+    Caution,
     DataProgress,
     Event,
     GenerationStarted,
@@ -33,10 +33,14 @@ from evoprune.events import (
     SpaceAnalyzed,
     StageEnded,
     StageStarted,
+    TaskOpened,
     TrainingProgress,
 )
-from evoprune.report.summary import comparison_rows, layer_rows
-from evoprune.run.event_log import describe
+from evoprune.exporters.exporting import Exported
+from evoprune.report.summary import comparison_rows, layer_rows, notes
+from evoprune.results import ACCURACY, values_text
+from evoprune.store.comparison import Comparison, read_comparison
+from evoprune.store.event_log import describe
 
 TITLES = {"baseline": "training the baseline", "retrain": "retraining the best network", "finetune": "fine-tuning"}
 
@@ -47,7 +51,7 @@ class Console:
     """A listener that shows a run on the terminal, and lines of plain text elsewhere.
 
     Args:
-        console: Where to print; standard output when None.
+        console: Console to print to; standard output when None.
     """
 
     def __init__(self, console: RichConsole | None = None) -> None:
@@ -66,9 +70,12 @@ class Console:
             disable=not self._console.is_terminal,
         )
         self._bars: dict[str, TaskID] = {}
+        self._asked = 0
         self._best: tuple[float, str] | None = None
         self._started = time.monotonic()
         self._idle = True
+        self._metric = ACCURACY
+        self._objectives: Sequence[str] = ()
 
     def __enter__(self) -> Console:
         self._progress.start()
@@ -83,6 +90,8 @@ class Console:
         """Show what happened."""
         self._idle = False
         match event:
+            case TaskOpened():
+                self._metric, self._objectives = event.metric, event.objectives
             case DataProgress():
                 note = f"{event.done_bytes / 1e6:.1f} MB from {event.source}"
                 self._show(event.name, event.done_bytes, event.total_bytes or None, note)
@@ -91,9 +100,10 @@ class Console:
                 self._show(TITLES.get(event.stage, event.stage), done, total, f"loss {event.loss:.3f}")
             case GenerationStarted():
                 if event.generation == 0:  # of a search of its own
-                    self._best = None
-                done, total = event.generation * event.candidates, event.generations * event.candidates
-                self._show("search", done, total, self._best_note())
+                    self._best, self._asked = None, 0
+                total = self._asked + (event.generations - event.generation) * event.candidates
+                self._show("search", self._asked, total, self._best_note())
+                self._asked += event.candidates
                 title = f"generation {event.generation + 1} of {event.generations}"
                 self._show("generation", 0, event.candidates, "", title)
             case CandidateEvaluated():
@@ -102,27 +112,39 @@ class Console:
                 self._clear()
         line = self._line(event)
         if line is not None:
-            self._say(f"[{time.monotonic() - self._started:6.1f} s] {line}")
+            style = "bold red" if isinstance(event, Caution) else None
+            self._say(f"[{time.monotonic() - self._started:6.1f} s] {line}", style)
 
     def show_result(self, result: Result) -> None:
         """The comparison, and where everything is."""
         if self._idle:
             self._say("this run is already done; nothing was run again")
-        comparison = result.comparison
-        self._table("baseline against pruned", ("", "baseline", "pruned", "change"), comparison_rows(comparison))
+        comparison = read_comparison(result.directory)
+        self.show_rows("baseline against pruned", ("", "baseline", "pruned", "change"), comparison_rows(comparison))
+        for note in notes(comparison):
+            self._say(note)
         masks = layer_rows(comparison)
         if masks:
-            self._table("weights by layer", LAYER_HEADINGS, masks)
+            self.show_rows("weights by layer", LAYER_HEADINGS, masks)
         figure, model = ("sparsity_per_layer.png", "sparse") if masks else ("ga_fitness_evolution.png", "small")
         self._say(f"everything is in {result.directory}; figures such as {figure}, the {model} model in artifact/")
 
-    def show_finetuned(self, comparison: Mapping[str, Any], out: Path) -> None:
+    def show_finetuned(self, comparison: Comparison, out: Path) -> None:
         """What fine-tuning changed, and where the model is."""
         models = ("pruned", "finetuned")
-        self._table("pruned against fine-tuned", ("", *models, "change"), comparison_rows(comparison, models))
+        self.show_rows("pruned against fine-tuned", ("", *models, "change"), comparison_rows(comparison, models))
         self._say(f"the fine-tuned model is in {out}; evoprune.load reads it")
 
-    def _table(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def show_exported(self, exported: Exported) -> None:
+        """Where the file is, how large, and how far its outputs are from the network's."""
+        check = exported.check
+        proof = (
+            "its weights were read again" if check is None else f"its outputs differ by {check.relative:.0e} at most"
+        )
+        self._say(f"{exported.path}: {exported.size_bytes / 1000:,.1f} kB; {proof}")
+
+    def show_rows(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table of text."""
         table = Table(title=title, title_justify="left")
         for number, heading in enumerate(headings):
             table.add_column(heading, justify="right" if number else "left")
@@ -130,14 +152,14 @@ class Console:
             table.add_row(*(Text(printable(cell)) for cell in row))
         self._console.print(table)
 
-    def _say(self, text: str) -> None:
-        self._console.print(printable(text), markup=False, soft_wrap=True)
+    def _say(self, text: str, style: str | None = None) -> None:
+        self._console.print(printable(text), style=style, markup=False, soft_wrap=True)
 
     def _candidate(self, event: CandidateEvaluated) -> None:
         values = event.evaluation.objectives
         note = event.evaluation.status.value
-        if event.fitness is not None and "accuracy" in values:
-            note = f"accuracy {values['accuracy']:.4f}, {_price(values)}"
+        if event.fitness is not None:
+            note = values_text(values, self._metric, self._objectives)
             if self._best is None or event.fitness > self._best[0]:
                 self._best = (event.fitness, note)
         self._advance("search", self._best_note())
@@ -156,7 +178,7 @@ class Console:
             case StageStarted() if event.stage in ("data", "analysis", "report"):
                 return None
             case _:
-                return describe(event)
+                return describe(event, self._metric, self._objectives)
 
     def _show(self, name: str, done: int, total: int | None, note: str, title: str | None = None) -> None:
         note, title = printable(note), printable(title or name)
@@ -172,8 +194,3 @@ class Console:
         for bar in self._bars.values():
             self._progress.remove_task(bar)
         self._bars.clear()
-
-
-def _price(values: Mapping[str, float]) -> str:
-    """What a candidate's accuracy is had for."""
-    return f"{values['macs']:,.0f} MACs" if "macs" in values else f"{100 * values['sparsity']:.2f} % sparsity"

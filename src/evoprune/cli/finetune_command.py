@@ -23,8 +23,9 @@ def finetune_model(
     Pruned weights stay exactly zero. The run stays as it is; a directory that holds something is left alone.
     """
     from evoprune.cli.session import finetune_in_terminal
-    from evoprune.run.finetune import FINETUNED, finetune_config, finetune_source
-    from evoprune.run.settings import parse_overrides
+    from evoprune.config.yaml_files import parse_overrides
+    from evoprune.run.factories.finetuning import finetune_config, finetune_source
+    from evoprune.run.finetune import FINETUNED
 
     config = finetune_config(directory, epochs=epochs, lr=lr, settings=parse_overrides(assignments or []))
     finetune_in_terminal(directory, config, finetune_source(directory, config), out or directory / FINETUNED)

@@ -13,8 +13,8 @@ from evoprune.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
+    from evoprune.data.task import Task
     from evoprune.space.pruning_space import PruningSpace
-    from evoprune.task import Task
 
 ModelArgument = Annotated[
     str,
@@ -41,9 +41,11 @@ def inspect_model(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
     """Show what can be pruned, what can't and why, and the predicted cost at three keep ratios."""
+    from evoprune.channels.analyze import analyze
     from evoprune.cli.inspected import load_inspected
-    from evoprune.pruning.checked import analyze
     from evoprune.report.inspection import inspect_space
+    from evoprune.results import ACCURACY
+    from evoprune.space.pruning_space import nothing_to_prune
 
     loaded = load_inspected(model, data_dir, checkpoint)
     if sensitivity and loaded.task is None:
@@ -53,14 +55,15 @@ def inspect_model(
     space = analyze(loaded.model, loaded.example_inputs, exclude=exclude or ())
     measured = _measure(loaded.model, space, loaded.task) if sensitivity and loaded.task is not None else {}
     inspection = inspect_space(loaded.model, space, loaded.example_inputs, measured.get("lost"))
-    notes = loaded.notes(measured.get("dense"))
+    notes = [*([] if space.groups else [nothing_to_prune(space)]), *loaded.notes(measured.get("dense"))]
+    metric = ACCURACY if loaded.task is None else loaded.task.card
     if as_json:
-        extra = {"model": model, "select_accuracy": measured.get("dense"), "notes": notes}
+        extra = {"model": model, "select_accuracy": measured.get("dense"), "notes": notes, "metric": metric.to_json()}
         typer.echo(json.dumps(extra | inspection.as_json(), indent=2))
         return
     from evoprune.cli.inspection_tables import show
 
-    show(model, inspection, measured.get("dense"), notes)
+    show(model, inspection, measured.get("dense"), notes, metric)
 
 
 def _measure(model: nn.Module, space: PruningSpace, task: Task) -> dict[str, Any]:

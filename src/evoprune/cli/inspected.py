@@ -9,12 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from evoprune.artifact import put_weights
+from evoprune.data.task import Task
 from evoprune.errors import ConfigError
 from evoprune.plugins import BUILT_IN, resolve
 from evoprune.rng import isolated_rng
-from evoprune.run.checkpoint import read_checkpoint
-from evoprune.task import Task
+from evoprune.store.checkpoint import put_checkpoint
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,11 @@ class Inspected:
     """A model with what its function returned along with it.
 
     Attributes:
-        name: As it was asked for.
-        model: In evaluation mode.
+        name: Name that the user asked for.
+        model: The network, in evaluation mode.
         task: Data and metric; None where the function gave none.
-        example_inputs: For one forward pass.
-        checkpoint: Where the weights are from; None for those that the function returned.
+        example_inputs: Inputs of one forward pass.
+        checkpoint: File that the weights come from; None for those that the function returned.
         pretrained: Whether the function is a recipe that returns a trained network.
     """
 
@@ -76,7 +75,7 @@ def load_inspected(name: str, data_dir: Path | None, checkpoint: Path | None) ->
         made = function(**arguments)
     model, task, example_inputs = _parts(name, made)
     if checkpoint is not None:
-        put_weights(model, read_checkpoint(checkpoint), str(checkpoint))
+        put_checkpoint(model, checkpoint)
     trained = name in BUILT_IN["recipes"] and "pretrained" in accepted
     return Inspected(name, model.eval(), task, example_inputs, checkpoint, trained)
 

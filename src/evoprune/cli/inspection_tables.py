@@ -10,19 +10,29 @@ from rich.text import Text
 
 from evoprune.cli.printable import printable
 from evoprune.report.inspection import Inspection
+from evoprune.results import ACCURACY, MetricCard
 
 WIDTH = 120
 """Columns where there is no terminal to ask."""
 
 
-def show(name: str, inspection: Inspection, dense_accuracy: float | None, notes: Sequence[str]) -> None:
+def show(
+    name: str,
+    inspection: Inspection,
+    dense_accuracy: float | None,
+    notes: Sequence[str],
+    metric: MetricCard = ACCURACY,
+) -> None:
     """Print what can be pruned, what can't, and what it costs."""
     console = new_console()
     for note in notes:
         console.print(f"note: {printable(note)}", markup=False)
     if dense_accuracy is not None:
-        console.print(f"accuracy of the whole model on the select set: {dense_accuracy:.4f}", markup=False)
-    console.print(_groups(name, inspection))
+        console.print(
+            f"{printable(metric.name)} of the whole model on the select set: {metric.line(dense_accuracy)}",
+            markup=False,
+        )
+    console.print(_groups(name, inspection, metric))
     if any(row.macs_share is not None for row in inspection.groups):
         console.print(
             "MACs and parameters: what would go if all of the group went; work between two groups is in both shares."
@@ -30,6 +40,9 @@ def show(name: str, inspection: Inspection, dense_accuracy: float | None, notes:
     if inspection.frozen:
         console.print(_frozen(inspection))
     console.print(_costs(inspection))
+    if inspection.dense.uncounted:
+        names = printable(", ".join(inspection.dense.uncounted))
+        console.print(f"MACs leave out {names}: there is no formula.", markup=False)
     for reason in inspection.unpredictable:
         console.print(
             f"MACs can't be predicted for every plan, and are counted there: {printable(reason)}", markup=False
@@ -42,26 +55,31 @@ def new_console() -> RichConsole:
     return console if console.is_terminal else RichConsole(highlight=False, width=WIDTH)
 
 
-def _groups(name: str, inspection: Inspection) -> Table:
+def _groups(name: str, inspection: Inspection, metric: MetricCard) -> Table:
     groups = len(inspection.groups)
     title = f"{name}: {inspection.units:,} units in {groups} {'group' if groups == 1 else 'groups'} can be pruned"
     with_losses = any(row.accuracy_lost is not None for row in inspection.groups)
+    loss = printable(f"{metric.name} lost at half" if metric.maximize else f"rise of {metric.name} at half")
     headings = [
         "group",
         "units",
         "MACs",
         "parameters",
-        *(["accuracy lost at half"] if with_losses else []),
+        *([loss] if with_losses else []),
         "constraint",
     ]
-    table = new_table(title, headings, right=("units", "MACs", "parameters", "accuracy lost at half"))
+    table = new_table(title, headings, right=("units", "MACs", "parameters", loss))
     for row in inspection.groups:
         share = "?" if row.macs_share is None else f"{row.macs_share:.1%}"
-        lost = [f"{row.accuracy_lost:+.4f}"] if row.accuracy_lost is not None else []
+        lost = [] if row.accuracy_lost is None else [_signed(row.accuracy_lost, metric)]
         more = f" (and {len(row.layers) - 1} more layers)" if len(row.layers) > 1 else ""
         cells = [row.name + more, f"{row.size:,}", share, f"{row.params_share:.1%}", *lost, row.constraint]
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
+
+
+def _signed(value: float, metric: MetricCard) -> str:
+    return f"{value:+.4f}" if metric.in_percent else f"{value:+.4g}"
 
 
 def _frozen(inspection: Inspection) -> Table:

@@ -20,7 +20,10 @@ def run_recipe(
     executor: Annotated[str | None, typer.Option(help="in-process, process-pool, ray or auto.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster to join: host:port, or auto.")] = None,
     layer: Annotated[
-        list[str] | None, typer.Option(help="A layer or pattern whose weights to mask; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="A layer or pattern to prune, and no other; repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Names to leave as they are; repeatable.")
     ] = None,
     time_budget: Annotated[str | None, typer.Option(help="For example 90s, 30m or 1h30m.")] = None,
     constraint: Annotated[list[str] | None, typer.Option(help='A bound such as "macs<=0.5"; repeatable.')] = None,
@@ -34,11 +37,12 @@ def run_recipe(
     resumed; any other non-empty one is left alone.
     """
     from evoprune.cli.session import run_in_terminal
-    from evoprune.run.recipe_runs import recipe_source, resolve_recipe_config, run_directory
-    from evoprune.run.settings import parse_overrides, read_config
+    from evoprune.config.recipes import resolve_recipe_config, run_directory
+    from evoprune.config.yaml_files import parse_overrides, read_config
+    from evoprune.run.factories.stored import recipe_source
 
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
-    flags = _flags(seed, workers, executor, address, layer, time_budget, constraint)
+    flags = _flags(seed, workers, executor, address, layer, exclude, time_budget, constraint)
     config = resolve_recipe_config(name, file, parse_overrides(assignments or []), flags)
     run_in_terminal(config, recipe_source(config), run_directory(config, out))
 
@@ -49,15 +53,17 @@ def _flags(
     executor: str | None,
     address: str | None,
     layers: list[str] | None,
+    exclude: list[str] | None,
     time_budget: str | None,
     constraints: list[str] | None,
 ) -> dict[str, Any]:
     given: dict[str, dict[str, Any]] = {
         "run": {"seed": seed, "time_budget": time_budget},
         "execution": {"workers": workers, "executor": executor, "address": address},
-        "search": {"constraints": constraints},
-        "masks": {"layers": layers},
+        "search": {"constraints": constraints, "layers": layers, "exclude": exclude},
     }
-    return {
+    flags = {
         section: {key: value for key, value in values.items() if value is not None} for section, values in given.items()
     }
+    # What a file calls by the name for masks is overridden as well.
+    return flags if layers is None else {**flags, "masks": {"layers": None}}

@@ -17,11 +17,11 @@ import typer
 from evoprune.api import execute_run
 from evoprune.cli.console import Console
 from evoprune.cli.printable import printable
+from evoprune.config.schema import Config
 from evoprune.errors import RunError
-from evoprune.report.run_files import read_comparison
-from evoprune.run.config import Config
-from evoprune.run.finetune import finetune_run
+from evoprune.run.factories.finetuning import finetune_run
 from evoprune.run.problem import ProblemSource
+from evoprune.store.comparison import read_comparison
 
 GRACE_S: Final = 5.0
 """Seconds that stopping may take before another signal is heard."""

@@ -1,1 +1,1 @@
-"""Evaluation: from a genome to its score. Start reading at `evaluate.py`."""
+"""Evaluation: from a genome to its score. Start reading at `channels.py`."""

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from evoprune.sources.base import Source
-from evoprune.space.calling import call_model
+from evoprune.data.base import Source
+from evoprune.data.batches import as_batch
+from evoprune.nn_utils.calling import call_model
+from evoprune.rng import isolated_rng
 
 
 def recalibrate_batch_norm(
@@ -22,7 +24,7 @@ def recalibrate_batch_norm(
         source: Training samples.
         batches: Batches to average over.
         batch_size: Samples per batch.
-        device: Where the batches go.
+        device: Device that the batches go to.
         seed: Order of the samples.
 
     Returns:
@@ -41,11 +43,13 @@ def recalibrate_batch_norm(
         layer.momentum = None
         layer.training = True
     try:
-        with torch.no_grad():
-            for inputs, targets in itertools.islice(source.batches(batch_size, device=device, seed=seed), batches):
+        with torch.no_grad(), isolated_rng(seed):
+            singles = batch_size == 1 or source.batch_count(batch_size) >= len(source)
+            for pair in itertools.islice(source.batches(batch_size, device=device, seed=seed), batches):
+                batch = as_batch(pair)
                 # BatchNorm has no variance to take from a single sample left over at the end.
-                if len(targets) > 1 or batch_size == 1:
-                    call_model(model, inputs)
+                if batch.samples > 1 or singles:
+                    call_model(model, batch[0])
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from evoprune.evaluation.memory import telling_of_full_memory
 from evoprune.events import CandidateTimedOut, Listener
 from evoprune.execution.base import Job, JobFactory, JobFunction, Outcome
 from evoprune.execution.deaths import out_of_time
-from evoprune.execution.threads import torch_threads
 from evoprune.execution.time_limit import TimeOver, interrupted_after
+from evoprune.nn_utils.memory import telling_of_full_memory
+from evoprune.nn_utils.threads import torch_threads
 
 
 class InProcessExecutor:
@@ -17,9 +17,9 @@ class InProcessExecutor:
 
     Args:
         factory: Builds the job function, at the first job.
-        workers: Taken for the sake of the common signature; there is one.
+        workers: Unused; there is one worker.
         threads: torch threads while a candidate is evaluated.
-        notify: Told when a candidate takes too long; no worker can die alone.
+        notify: Called when a candidate takes too long; no worker can die alone.
         time_limit: Seconds a candidate may take; None: any number. Needs the main thread, and can't interrupt what never comes
             back from outside Python: worker processes can be ended even then.
     """

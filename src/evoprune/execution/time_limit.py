@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from evoprune.errors import UsageError
 
+TIMED_OUT: Final = -getattr(signal, "SIGALRM", 14)
+"""Exit code of a process that `ended_after` has ended."""
+
 _AGAIN_S: Final = 5.0
 _AT_ONCE_S: Final = 1e-6
 
@@ -36,7 +39,7 @@ def interrupted_after(limit_s: float | None) -> Iterator[None]:
             "candidates evaluated in this process can only be limited in time from its main thread",
             "use executor process-pool, or leave execution.candidate_time_limit out",
         )
-    _check_timers()
+    check_timers()
     armed = True
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -67,7 +70,7 @@ def ended_after(limit_s: float | None) -> Iterator[None]:
     if limit_s is None:
         yield
         return
-    _check_timers()
+    check_timers()
     if threading.current_thread() is threading.main_thread():  # elsewhere the handler can't be set, and is what it was
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, limit_s)
@@ -84,7 +87,12 @@ def _go_on(timer: Any, elapsed_s: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, max(delay_s - elapsed_s, _AT_ONCE_S), interval_s)
 
 
-def _check_timers() -> None:
+def check_timers() -> None:
+    """See that this system can limit the time of a block.
+
+    Raises:
+        UsageError: It has no interval timers, as Windows.
+    """
     if not hasattr(signal, "setitimer"):
         raise UsageError(
             "this system has no interval timers to limit candidates by", "leave execution.candidate_time_limit out"

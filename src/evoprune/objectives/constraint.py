@@ -9,9 +9,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from evoprune.errors import ConfigError
+from evoprune.objectives.batch_names import BATCH, batch_of
+
+COSTS: Final = frozenset({"macs", "params", "size_bytes", "peak_activation_bytes"})
+"""What is counted, and only gets less by pruning."""
+SPARSITIES: Final = frozenset({"sparsity", "layer_sparsity"})
+"""What weight masks alone have; bounds on them are never relative, because the dense network has none."""
 
 _UNITS: Final = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "ms": 1.0}
-_PATTERN: Final = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)\s*")
+_PATTERN: Final = re.compile(
+    rf"\s*([A-Za-z_]\w*(?:{BATCH})?)\s*(<=|>=)\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)\s*"
+)
 
 
 @dataclass(frozen=True)
@@ -19,9 +27,9 @@ class Constraint:
     """A bound on one objective.
 
     Attributes:
-        objective: Its name.
+        objective: Name of the objective.
         at_most: True for `<=`, False for `>=`.
-        bound: In the objective's unit, or as a fraction of the baseline's value when `relative`.
+        bound: Bound in the objective's unit, or as a fraction of the baseline's value when `relative`.
         relative: Whether the baseline scales the bound.
     """
 
@@ -34,29 +42,36 @@ class Constraint:
     def parse(cls, text: str) -> Constraint:
         """Read `objective<=bound` or `objective>=bound`.
 
-        A bound of at most 1 without a unit, or in per cent, is a fraction of the baseline; `k`, `M`, `G`, `kB`, `MB` and `ms`
-        make it absolute.
+        A bound of 0 to 1 without a unit, or in per cent, is a fraction of the baseline; `k`, `M`, `G`, `kB`, `MB` and `ms` make
+        it absolute, and so does a sign. Sparsities are fractions as they stand. The objective may be one at a batch,
+        `latency_ms@batch=256<=9`.
 
         Raises:
             ConfigError: The text is not of that form.
         """
         match = _PATTERN.fullmatch(text)
-        if match is None:
+        if match is None or (match[1] in COSTS and match[3].startswith("-")):
             raise ConfigError(f"constraint {text!r} is not of the form macs<=0.5, params<=100k or accuracy>=0.99")
         name, relation, number, unit = match.groups()
+        batch_of(name)
         value = float(number)
         if math.isinf(value):
             raise ConfigError(f"constraint {text!r} has a bound that is too large")
         if unit == "%":
-            return cls(name, relation == "<=", value / 100, relative=True)
+            return cls(name, relation == "<=", value / 100, relative=name not in SPARSITIES)
         if unit == "":
-            return cls(name, relation == "<=", value, relative=value <= 1)
+            relative = 0 <= value <= 1 and number[0] not in "+-" and name not in SPARSITIES
+            return cls(name, relation == "<=", value, relative=relative)
         return cls(name, relation == "<=", value * _multiplier(unit, text), relative=False)
+
+    def limit(self, dense: float) -> float:
+        """The bound in the objective's unit, for a dense network with this value."""
+        return self.bound * dense if self.relative else self.bound
 
     def violation(self, values: Mapping[str, float], baseline: Mapping[str, float]) -> float:
         """By what fraction of the bound the value is on the wrong side, of the value where the bound is 0; 0 when it is kept."""
         value = values[self.objective]
-        bound = self.bound * baseline[self.objective] if self.relative else self.bound
+        bound = self.limit(baseline[self.objective] if self.relative else 0.0)
         excess = value - bound if self.at_most else bound - value
         # Products of fractions miss whole bounds by a rounding error; that is no violation.
         return excess / abs(bound or value) if excess > 1e-9 * abs(bound) else 0.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from evoprune.data.task import Task
 from evoprune.events import Listener, ignore
 from evoprune.recipes.mnist_cnn import cnn_recipe
-from evoprune.task import Task
 
 
 def fashion_mnist_cnn(

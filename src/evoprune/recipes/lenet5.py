@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evoprune.data.task import Task
+from evoprune.datasets.images import image_task, load_images
 from evoprune.errors import ConfigError
 from evoprune.events import Listener, ignore
-from evoprune.recipes.datasets import image_task, load_images
 from evoprune.recipes.shipped import ShippedWeights, split_seed
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
-from evoprune.task import Task
 
 ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {"relu": functional.relu, "tanh": torch.tanh}
 
@@ -85,7 +85,7 @@ def lenet5_mnist(
         select_size: Images cut from the 60,000 training images for scoring candidates, up to 6,000 for the trained network.
         seed: Decides the initial weights of an untrained network; the split is always the same.
         pretrained: Whether the network gets the weights that come with the package.
-        notify: Told about downloads.
+        notify: Called with each event of a download.
 
     Returns:
         Model, task, and example inputs [1, 1, 28, 28] float32.

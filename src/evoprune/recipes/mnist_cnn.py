@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evoprune.data.task import Task
+from evoprune.datasets.images import image_task, load_images
 from evoprune.events import Listener, ignore
-from evoprune.recipes.datasets import image_task, load_images
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
-from evoprune.task import Task
 
 
 class MnistCNN(nn.Module):
@@ -54,7 +54,7 @@ def mnist_cnn(
         data_dir: Folder with the four MNIST files, raw or gzipped IDX; cache and downloads are used when None.
         select_size: Images cut from the 60,000 training images for scoring candidates.
         seed: Decides the initial weights and the split.
-        notify: Told about downloads.
+        notify: Called with each event of a download.
 
     Returns:
         Model, task, and example inputs [1, 1, 28, 28] float32.

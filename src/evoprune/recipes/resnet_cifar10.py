@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evoprune.data.augmentation import Augmentation
+from evoprune.data.task import Task
+from evoprune.datasets.images import image_task, load_images
 from evoprune.events import Listener, ignore
-from evoprune.recipes.datasets import image_task, load_images
 from evoprune.recipes.shipped import ShippedWeights, split_seed
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
-from evoprune.sources.augmentation import Augmentation
-from evoprune.task import Task
 
 AUGMENTATION: Final = Augmentation(padding=4, flip=True)
 
@@ -66,7 +66,7 @@ class BasicBlock(nn.Module):
     Args:
         inputs: Channels that come in.
         outputs: Channels that go out.
-        stride: Of the first convolution.
+        stride: Stride of the first convolution.
         projection: Whether a shortcut that changes the shape is a learned 1x1 convolution (option B) or fixed (option A).
     """
 
@@ -151,7 +151,7 @@ def resnet18_cifar10(
         data_dir: Folder with CIFAR-10 in its binary layout, or the folder above; cache and download are used when None.
         select_size: Images cut from the 50,000 training images for scoring candidates.
         seed: Decides the initial weights; the split is always the same.
-        notify: Told about downloads.
+        notify: Called with each event of a download.
 
     Returns:
         Model, task, and example inputs [1, 3, 32, 32] float32.
@@ -173,17 +173,17 @@ def resnet20_cifar10(
     """The recipe `resnet20-cifar10`: a `ResNet20`, trained unless told otherwise; see `resnet18_cifar10`.
 
     Args:
-        data_dir: As there.
-        select_size: As there, up to 5,000 for the trained network.
-        seed: As there.
+        data_dir: Folder with CIFAR-10 in its binary layout, or the folder above; cache and download are used when None.
+        select_size: Images cut from the training images for scoring candidates, up to 5,000 for the trained network.
+        seed: Decides the initial weights; the split is always the same.
         pretrained: Whether the network gets the weights that come with the package.
-        notify: As there.
+        notify: Called with each event of a download.
 
     Returns:
         Model, task, and example inputs [1, 3, 32, 32] float32.
 
     Raises:
-        DataError: As there.
+        DataError: The data can't be had or is damaged, or `select_size` is out of range.
     """
     model, task, example = _recipe(
         ResNet20, "resnet20-cifar10", data_dir=data_dir, select_size=select_size, seed=seed, notify=notify

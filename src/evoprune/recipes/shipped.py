@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from evoprune.artifact import put_weights, read_weights
+from evoprune.data.task import Task
+from evoprune.data.tensors import TensorSource
 from evoprune.errors import DataError
 from evoprune.events import Decision, Listener
+from evoprune.nn_utils.weights import put_weights, read_weights
 from evoprune.seeding import SeedTree
-from evoprune.sources.tensors import TensorSource
-from evoprune.task import Task
 
 FOLDER: Final = Path(__file__).parent / "weights"
 
@@ -50,7 +50,7 @@ class ShippedWeights:
             DataError: The select set of `task` reaches into the images that the weights were learnt from.
         """
         card = self.card()
-        select_size, accepted = len(task.select), card["select_size"]
+        select_size, accepted = len(task.val), card["select_size"]
         if select_size > accepted:
             raise DataError(
                 f"data.select_size is {select_size:,}, but the weights of {self.recipe} have learnt all training images but "

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 
+from evoprune.results import MetricCard
+
 INK, ACCENT, MUTED = "#1f2933", "#c2410c", "#9aa5b1"
 BEST, MEAN = "#1d4ed8", "#0f766e"
 GRID, PALE = "#e4e7eb", "#cbd2d9"
@@ -52,6 +54,22 @@ def style(axes: Axes, *, right: bool = False) -> None:
 def in_percent(axis: Axis) -> None:
     """Write the axis's fractions as per cent."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+
+
+def in_metric(axis: Axis, metric: MetricCard) -> None:
+    """Write the axis's values as the metric's are shown: per cent, or numbers."""
+    if metric.in_percent:
+        in_percent(axis)
+
+
+def sentence(text: str) -> str:
+    """A name as the beginning of a title."""
+    return text[:1].upper() + text[1:]
+
+
+def with_unit(metric: MetricCard) -> str:
+    """The metric's name for a scale, with its unit where the values don't show it."""
+    return plain(f"{metric.name} [{metric.unit}]" if metric.unit and not metric.in_percent else metric.name)
 
 
 def colour_scale(axes: Axes, colour: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, groupby, pairwise
-from typing import Any, Final
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,13 +20,18 @@ from evoprune.report.canvas import (
     MUTED,
     PALE,
     colour_scale,
+    in_metric,
     in_percent,
     new_axes,
     new_figure,
     plain,
     style,
+    with_unit,
 )
 from evoprune.report.courses import Course, Retraining, Stretch, courses, layers_apart, step_title
+from evoprune.results import ACCURACY, MetricCard
+from evoprune.store.journal import JournalEntry
+from evoprune.store.steps import StepRecord
 
 MOST_PANELS: Final = 60
 """Panels in one figure; it says when there would be more."""
@@ -37,32 +42,36 @@ MOST_DOTS: Final = 40
 STEADY: Final = 1e-3
 """A sparsity that varies less than this over a panel is written, not drawn."""
 
-Lines = Sequence[Mapping[str, Any]]
+Entries = Sequence[JournalEntry]
+Steps = Sequence[StepRecord]
 
 
-def course_panels_figure(evaluations: Lines, steps: Lines) -> Figure:
-    """Best so far against generation in a panel per layer or step, and the accuracy before and after retraining.
+def course_panels_figure(entries: Entries, steps: Steps, metric: MetricCard = ACCURACY) -> Figure:
+    """Best so far against generation in a panel per layer or step, and the metric before and after retraining.
 
-    Accuracy is on the left. On the right is sparsity, or, where that was given and so is the same for all candidates, the loss.
+    The metric is on the left. On the right is sparsity, or, where that was given and so is the same for all candidates, the loss.
 
     Args:
-        evaluations: Lines of the journal.
-        steps: The run's steps, as `comparison.json` has them.
+        entries: Entries of the journal.
+        steps: The run's steps.
+        metric: Describes the values under the name `accuracy`.
     """
-    every = courses(evaluations, steps)
+    every = courses(entries, steps)
     shown = every[:MOST_PANELS]
     columns = max(1, min(6, math.ceil(math.sqrt(len(shown)))))
     rows = max(1, math.ceil(len(shown) / columns))
     figure = new_figure(max(8.0, 3.1 * columns), 1.3 + 2.0 * rows)
-    seconds = {_draw_panel(figure.add_subplot(rows, columns, number), one) for number, one in enumerate(shown, start=1)}
+    seconds = {
+        _draw_panel(figure.add_subplot(rows, columns, number), one, metric) for number, one in enumerate(shown, start=1)
+    }
     more = f" (the first {len(shown)} of {len(every)})" if len(every) > len(shown) else ""
     figure.suptitle(f"Best so far against generation{more}", color=INK, x=0.01, ha="left")
-    figure.legend(handles=list(_key(seconds)), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    figure.legend(handles=list(_key(seconds, metric)), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
-def _key(seconds: set[str]) -> Iterator[Line2D]:
-    yield Line2D([], [], color=BEST, linewidth=1.8, label="accuracy on select (left)")
+def _key(seconds: set[str], metric: MetricCard) -> Iterator[Line2D]:
+    yield Line2D([], [], color=BEST, linewidth=1.8, label=f"{with_unit(metric)} on select (left)")
     if "sparsity" in seconds:
         yield Line2D([], [], color=MEAN, linewidth=1.8, label="sparsity (right)")
     if "loss" in seconds:
@@ -73,7 +82,7 @@ def _key(seconds: set[str]) -> Iterator[Line2D]:
     yield Line2D([], [], color=ACCENT, marker="o", linestyle="", label="after retraining")
 
 
-def _draw_panel(axes: Axes, course: Course) -> str:
+def _draw_panel(axes: Axes, course: Course, metric: MetricCard) -> str:
     """Draw one course; returns what its right scale shows: `sparsity`, `loss` or nothing."""
     style(axes)
     leaders = [leader for stretch in course.stretches for leader in stretch.leaders]
@@ -97,7 +106,7 @@ def _draw_panel(axes: Axes, course: Course) -> str:
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     if len(course.stretches) > 1:
         _count_over_gaps(axes, [len(stretch.leaders) for stretch in course.stretches], gap)
-    _finish_panel(axes, right, second)
+    _finish_panel(axes, right, second, metric)
     written = f", {100 * sparsity[-1]:.1f} % sparse" if sparsity and not course.title.endswith("sparse") else ""
     # Names of layers in deep networks are long, panels are not.
     axes.set_title(
@@ -135,7 +144,7 @@ def _count_over_gaps(axes: Axes, lengths: Sequence[int], gap: int) -> None:
     axes.set_xticks(positions[::-every], [str(end) for end in ends[::-every]])
 
 
-def _finish_panel(axes: Axes, right: Axes, second: str) -> None:
+def _finish_panel(axes: Axes, right: Axes, second: str, metric: MetricCard) -> None:
     # The lines on the left are in front of those on the right.
     axes.set_zorder(right.get_zorder() + 1)
     axes.patch.set_visible(False)
@@ -143,7 +152,7 @@ def _finish_panel(axes: Axes, right: Axes, second: str) -> None:
         one.yaxis.set_major_locator(MaxNLocator(4))
         one.tick_params(labelsize=8)
         one.margins(y=0.12)
-    in_percent(axes.yaxis)
+    in_metric(axes.yaxis, metric)
     colour_scale(axes, BEST)
     if second == "sparsity":
         in_percent(right.yaxis)
@@ -156,31 +165,32 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def step_fitness_figure(evaluations: Lines, steps: Lines) -> Figure:
+def step_fitness_figure(entries: Entries, steps: Steps) -> Figure:
     """Fitness against generation, one step after the other.
 
     Layers that are evolved on their own are a thin line each, their best so far; the bold line is the mean of them.
 
     Args:
-        evaluations: Lines of the journal.
-        steps: The run's steps, as `comparison.json` has them.
+        entries: Entries of the journal.
+        steps: The run's steps.
     """
     figure = new_figure(max(10.0, min(20.0, 4 + 0.3 * len(steps))))
     axes = new_axes(figure)
     starts, end = {}, 0
-    for number, lines in groupby(evaluations, key=lambda line: int(line.get("step", 0))):
+    for number, of_step in groupby(entries, key=lambda entry: entry.step):
         starts[number] = end
-        mine = list(lines)
-        drawn = _draw_layers(axes, mine, end) if "history" in mine[0] else _draw_generations(axes, mine, end)
+        mine = list(of_step)
+        alone = mine[0].history is not None
+        drawn = _draw_layers(axes, mine, end) if alone else _draw_generations(axes, mine, end)
         end += drawn
     axes.set_xlim(-1, max(1, end))
-    below = _leave_out_ruins(axes, evaluations)
-    alone = any("history" in line for line in evaluations)
+    below = _leave_out_ruins(axes, entries)
+    alone = any(entry.history is not None for entry in entries)
     axes.set_xlabel("generation, one step after the other" if len(starts) > 1 else "generation")
     axes.set_ylabel("fitness")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _part_steps(axes, starts, end, steps)
-    what = f"{len(evaluations):,} {'layers evolved' if alone else 'candidates'}"
+    what = f"{len(entries):,} {'layers evolved' if alone else 'candidates'}"
     what += f", {below:,} of them below the picture" if below else ""
     title = f"Fitness over {len(starts)} {'step' if len(starts) == 1 else 'steps'}, {what}"
     figure.suptitle(title, color=INK, x=0.01, ha="left")
@@ -188,14 +198,14 @@ def step_fitness_figure(evaluations: Lines, steps: Lines) -> Figure:
     return figure
 
 
-def _leave_out_ruins(axes: Axes, evaluations: Lines) -> int:
+def _leave_out_ruins(axes: Axes, entries: Entries) -> int:
     """Let the picture end where nine tenths of the candidates do: a few ruined networks would flatten all others.
 
     Returns:
         How many candidates are below it.
     """
-    fitness = sorted(float(line["fitness"]) for line in evaluations if line.get("fitness") is not None)
-    if len(fitness) < MOST_DOTS or any("history" in line for line in evaluations):
+    fitness = sorted(entry.fitness for entry in entries if entry.fitness is not None)
+    if len(fitness) < MOST_DOTS or any(entry.history is not None for entry in entries):
         return 0
     lowest, highest = fitness[len(fitness) // 10], fitness[-1]
     margin = 0.05 * (highest - lowest)
@@ -218,13 +228,12 @@ def _fitness_key(*, alone: bool) -> list[Line2D]:
     ]
 
 
-def _draw_generations(axes: Axes, lines: Lines, start: int) -> int:
+def _draw_generations(axes: Axes, entries: Entries, start: int) -> int:
     """Dots, best so far and mean of each generation of one step, from `start` on; returns how many generations there were."""
-    scored: list[list[float]] = []
-    for _, generation in groupby(lines, key=lambda line: (line.get("encoding"), line["generation"])):
-        scored.append(
-            [line["fitness"] for line in generation if line["status"] == "ok" and line.get("fitness") is not None]
-        )
+    scored = [
+        [entry.score for entry in generation if entry.score is not None]
+        for _, generation in groupby(entries, key=lambda entry: entry.phase)
+    ]
     numbers = [start + at for at, fitness in enumerate(scored) if fitness]
     known = [fitness for fitness in scored if fitness]
     for number, fitness in zip(numbers, known, strict=True):
@@ -237,8 +246,8 @@ def _draw_generations(axes: Axes, lines: Lines, start: int) -> int:
     return len(scored)
 
 
-def _draw_layers(axes: Axes, lines: Lines, start: int) -> int:
-    histories = [[float(one["fitness"]) for one in line["history"]] for line in lines if line["history"]]
+def _draw_layers(axes: Axes, entries: Entries, start: int) -> int:
+    histories = [[float(one["fitness"]) for one in entry.history] for entry in entries if entry.history]
     longest = max(map(len, histories), default=0)
     for history in histories:
         axes.plot(range(start, start + len(history)), history, color=MUTED, linewidth=1, alpha=0.8)
@@ -249,9 +258,9 @@ def _draw_layers(axes: Axes, lines: Lines, start: int) -> int:
     return longest
 
 
-def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Lines) -> None:
+def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Steps) -> None:
     """A line between the steps, and above each what it is for, as far as there is room."""
-    known = {int(step["step"]): step for step in steps}
+    known = {step.step: step for step in steps}
     by_layer = layers_apart(steps)
     every = math.ceil(len(starts) / MOST_TITLES)
     edges = [*starts.values(), end]
@@ -261,7 +270,7 @@ def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Lines) -
         step = known.get(number)
         if len(starts) < 2 or position % every or step is None:
             continue
-        title = plain(", ".join(step["layers"])) if by_layer else _goal_or_number(step)
+        title = plain(", ".join(step.layers)) if by_layer else _goal_or_number(step)
         turned = len(starts) > 6
         axes.text(
             (start + stop - 1) / 2, 1.01, title, transform=axes.get_xaxis_transform(), color=INK, fontsize=8,
@@ -269,5 +278,5 @@ def _part_steps(axes: Axes, starts: Mapping[int, int], end: int, steps: Lines) -
         )  # fmt: skip
 
 
-def _goal_or_number(step: Mapping[str, Any]) -> str:
-    return step_title(step) if step.get("goal") is None else f"goal {step_title(step)}"
+def _goal_or_number(step: StepRecord) -> str:
+    return ("" if step.goal is None else "goal ") + step_title(step.step, step.goal)

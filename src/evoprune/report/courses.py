@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+
+from evoprune.store.journal import JournalEntry
+from evoprune.store.steps import StepRecord
 
 
 @dataclass(frozen=True)
@@ -13,10 +15,10 @@ class Leader:
     """The fittest candidate so far.
 
     Attributes:
-        fitness: Its fitness.
+        fitness: Fitness of the candidate.
         accuracy: On select before retraining, 0 to 1; None where it was not measured.
         loss: On select before retraining; None where it was not measured.
-        sparsity: Of the weights that are searched: one layer's, or all that may be pruned; 0 to 1.
+        sparsity: Sparsity of the weights that are searched: one layer's, or all that may be pruned; 0 to 1.
     """
 
     fitness: float
@@ -40,7 +42,7 @@ class Stretch:
     Attributes:
         step: The step's number, from 0.
         leaders: Best so far after each generation; the generations of all phases one after the other.
-        retraining: What came of the step.
+        retraining: The metric before and after retraining.
     """
 
     step: int
@@ -56,68 +58,65 @@ class Course:
     stretches: list[Stretch] = field(default_factory=list)
 
 
-def courses(evaluations: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]) -> list[Course]:
+def courses(entries: Sequence[JournalEntry], steps: Sequence[StepRecord]) -> list[Course]:
     """A course per layer where layers are searched by themselves, else per step, in the order of the journal.
 
     Args:
-        evaluations: Lines of the journal.
-        steps: The run's steps, as `comparison.json` has them.
+        entries: Entries of the journal.
+        steps: The run's steps.
     """
     found: dict[str, Course] = {}
-    for title, stretch in _stretches(evaluations, steps):
+    for title, stretch in _stretches(entries, steps):
         if stretch.leaders:
             found.setdefault(title, Course(title)).stretches.append(stretch)
     return list(found.values())
 
 
-def layers_apart(steps: Sequence[Mapping[str, Any]]) -> bool:
+def layers_apart(steps: Sequence[StepRecord]) -> bool:
     """Whether the steps search one layer each, one after the other."""
-    return len({tuple(step["layers"]) for step in steps}) > 1 and all(len(step["layers"]) == 1 for step in steps)
+    return len({step.layers for step in steps}) > 1 and all(len(step.layers) == 1 for step in steps)
 
 
-def passes_of(steps: Sequence[Mapping[str, Any]]) -> list[int]:
+def passes_of(steps: Sequence[StepRecord]) -> list[int]:
     """The passes there were, in order."""
-    return list(dict.fromkeys(int(step.get("pass", 0)) for step in steps))
+    return list(dict.fromkeys(step.pass_number for step in steps))
 
 
-def step_title(step: Mapping[str, Any]) -> str:
-    """What a step is called: its goal, or its number."""
-    goal = step.get("goal")
-    return f"step {step['step'] + 1}" if goal is None else f"{100 * goal:.4g} %"
+def step_title(number: int, goal: float | None) -> str:
+    """What the step of this number is called: its goal, or the number."""
+    return f"step {number + 1}" if goal is None else f"{100 * goal:.4g} %"
 
 
-def _panel_title(step: Mapping[str, Any]) -> str:
-    return step_title(step) + ("" if step.get("goal") is None else " sparse")
-
-
-def _stretches(
-    evaluations: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, Stretch]]:
-    known = {int(step["step"]): step for step in steps}
+def _stretches(entries: Sequence[JournalEntry], steps: Sequence[StepRecord]) -> Iterator[tuple[str, Stretch]]:
+    known = {step.step: step for step in steps}
     by_layer = layers_apart(steps)
-    for number, lines in groupby(evaluations, key=lambda line: int(line.get("step", 0))):
-        step = known.get(number, {"step": number, "layers": []})
-        retraining = Retraining(step.get("select_accuracy_before"), step.get("select_accuracy"))
+    for number, mine in groupby(entries, key=lambda entry: entry.step):
+        step = known.get(number)
+        retraining = Retraining(None, None)
+        title = "" if by_layer else step_title(number, None)
+        if step is not None:
+            retraining = Retraining(step.select_accuracy_before, step.select_accuracy)
+            goal = step_title(number, step.goal) + ("" if step.goal is None else " sparse")
+            title = ", ".join(step.layers) if by_layer else goal
         together = []
-        for line in lines:
-            if "history" in line:
-                yield str(line["layer"]), Stretch(number, [_leader(one, one) for one in line["history"]], retraining)
+        for entry in mine:
+            if entry.history is None:
+                together.append(entry)
             else:
-                together.append(line)
-        title = ", ".join(step["layers"]) if by_layer else _panel_title(step)
+                leaders = [_leader(one["fitness"], one) for one in entry.history]
+                yield str(entry.tags["layer"]), Stretch(number, leaders, retraining)
         yield title, Stretch(number, list(_best_so_far(together)), retraining)
 
 
-def _best_so_far(lines: Iterable[Mapping[str, Any]]) -> Iterator[Leader]:
+def _best_so_far(entries: Iterable[JournalEntry]) -> Iterator[Leader]:
     best: Leader | None = None
-    for _, generation in groupby(lines, key=lambda line: (line.get("encoding"), line["generation"])):
-        for line in generation:
-            fitness = line.get("fitness")
-            if line["status"] == "ok" and fitness is not None and (best is None or fitness > best.fitness):
-                best = _leader(line, line["objectives"])
+    for _, generation in groupby(entries, key=lambda entry: entry.phase):
+        for entry in generation:
+            if entry.score is not None and (best is None or entry.score > best.fitness):
+                best = _leader(entry.score, entry.evaluation.objectives)
         if best is not None:
             yield best
 
 
-def _leader(line: Mapping[str, Any], values: Mapping[str, Any]) -> Leader:
-    return Leader(line["fitness"], values.get("accuracy"), values.get("loss"), values.get("layer_sparsity"))
+def _leader(fitness: float, values: Mapping[str, float]) -> Leader:
+    return Leader(fitness, values.get("accuracy"), values.get("loss"), values.get("layer_sparsity"))

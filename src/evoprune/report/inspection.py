@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from evoprune.channels.surgery import prune
 from evoprune.errors import UnsupportedModelError
 from evoprune.objectives.compute import ComputeReport, count
-from evoprune.pruning.structured import prune
 from evoprune.space.pruning_space import PruningSpace
 
 KEEP_RATIOS = (0.25, 0.5, 0.75)
@@ -21,15 +21,15 @@ class GroupRow:
     """One group of units.
 
     Attributes:
-        name: Of the group.
+        name: Name of the group.
         size: Units in it.
         layer_type: Kind of the layer that produces them.
         layers: All layers that do.
-        constraint: What binds them.
+        constraint: Says what binds the units.
         macs_share: Fraction of the model's MACs that would go if the whole group went; None where that can't be told. Work
             between two groups is in both their shares, so that these don't add up to 1.
         params_share: The same of the parameters.
-        accuracy_lost: Accuracy that half of the group cost alone, 0 to 1; None where it wasn't measured.
+        accuracy_lost: Loss of the metric without half of the group; None where it wasn't measured.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Outlook:
 
     Attributes:
         keep_ratio: The fraction.
-        macs: For one sample.
+        macs: Multiply-accumulates for one sample.
         params: Shared ones once.
         counted: Whether a pruned model had to be counted because MACs can't be predicted.
     """
@@ -64,12 +64,12 @@ class Inspection:
     """All there is to say about a pruning space.
 
     Attributes:
-        units: How many there are.
-        dense: What the whole model costs.
-        groups: In the order of the model.
+        units: Number of units.
+        dense: Cost of the whole model.
+        groups: The groups, in the order of the model.
         frozen: `(layer, reason)` of what can't be pruned.
-        outlooks: At `KEEP_RATIOS`.
-        unpredictable: Why MACs can't be predicted for some plans, if so.
+        outlooks: Predicted costs at `KEEP_RATIOS`.
+        unpredictable: Reasons why MACs can't be predicted for some plans; empty where they can.
     """
 
     units: int
@@ -91,8 +91,8 @@ def inspect_space(
 
     Args:
         model: The dense network; untouched.
-        space: What `analyze` returned for it.
-        example_inputs: What it was analysed on.
+        space: Pruning space that `analyze` returned for the model.
+        example_inputs: Inputs that it was analysed on.
         losses: Accuracy lost by group, as `sensitivity` measures it.
     """
     rows = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from evoprune.pruning.maskable import maskable_weights
+from evoprune.masks.maskable import maskable_weights
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class LayerRow:
     """One weight tensor.
 
     Attributes:
-        layer: Of the module, or of the parameter where the model itself holds it.
-        name: Of the parameter.
+        layer: Name of the module, or of the parameter where the model itself holds it.
+        name: Name of the parameter.
         kind: `conv`, `linear` and so on.
-        shape: Of the parameter.
-        weights: How many.
-        share: Of all weights listed, 0 to 1.
+        shape: Shape of the parameter.
+        weights: Number of weights.
+        share: Share of all weights listed, 0 to 1.
     """
 
     layer: str

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from evoprune.channels.importance.scores import importance
+from evoprune.channels.surgery import prune
+from evoprune.data.task import Task
 from evoprune.objectives.accuracy import score
-from evoprune.pruning.importance.scores import importance
-from evoprune.pruning.structured import prune
 from evoprune.space.pruning_space import PruningSpace
-from evoprune.task import Task
 
 BATCH = 500
 
@@ -20,7 +20,7 @@ BATCH = 500
 def select_accuracy(model: nn.Module, task: Task) -> float:
     """The task's metric on the select set."""
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    return score(model, task.select, task.metric, device=device, batch_size=BATCH)
+    return score(model, task.val, task.metric, device=device, batch_size=BATCH)
 
 
 def sensitivity(model: nn.Module, space: PruningSpace, task: Task, dense: float) -> Iterator[tuple[str, float]]:
@@ -28,16 +28,17 @@ def sensitivity(model: nn.Module, space: PruningSpace, task: Task, dense: float)
 
     Args:
         model: The trained dense network; untouched.
-        space: What can be pruned.
-        task: Its select set and metric are used, never the test set.
+        space: Pruning space of the model.
+        task: Gives the validation set and the metric; its test set is never read.
         dense: The dense network's accuracy.
 
     Yields:
-        Name of a group, and the accuracy lost: dense minus pruned, so that a gain is negative.
+        Name of a group, and how much worse the metric is, so that a gain is negative: dense minus pruned where higher is better.
     """
     norms = importance(model, space, "l2")
     for group in space.groups:
         bits = np.ones(space.size, dtype=np.bool_)
         weakest = np.argsort(norms[group.start : group.stop], kind="stable")[: group.size // 2]
         bits[group.start + weakest] = False
-        yield group.name, dense - select_accuracy(prune(model, space.plan(bits)), task)
+        pruned = select_accuracy(prune(model, space.plan(bits)), task)
+        yield group.name, task.card.gain(dense) - task.card.gain(pruned)

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from evoprune.report.run_files import read_comparison
+from evoprune.errors import UsageError
+from evoprune.results import ACCURACY, MetricCard
+from evoprune.store.comparison import Comparison, CriterionFigures, read_comparison
 
 ROWS = (
-    ("accuracy", "test accuracy", "percent"),
     ("params", "parameters", "count"),
     ("nonzero_params", "nonzero parameters", "count"),
     ("sparsity", "sparsity of weights", "percent"),
@@ -21,26 +21,42 @@ ROWS = (
     ("peak_activation_bytes", "peak activation memory", "bytes"),
     ("latency_ms", "latency, one sample", "ms"),
 )
+KNOWN = frozenset({"accuracy", *(key for key, _, _ in ROWS)})
+"""Figures with a row of their own; those of other objectives follow under their names."""
 
 
 def comparison_rows(
-    comparison: Mapping[str, Any], models: tuple[str, str] = ("baseline", "pruned")
+    comparison: Comparison, models: tuple[str, str] = ("baseline", "pruned")
 ) -> list[tuple[str, str, str, str]]:
     """`(measure, one, other, change)` for every measure that both models have.
 
     Args:
-        comparison: The document of `comparison.json`.
-        models: Which two of its models.
+        comparison: Comparison of a run or a fine-tuning.
+        models: Names of two of its models.
     """
-    before, after = (comparison[name] for name in models)
-    return [
-        (label, _text(before[key], kind), _text(after[key], kind), _change(before[key], after[key], kind))
-        for key, label, kind in ROWS
-        if key in before and key in after
-    ]
+    before, after = (comparison.model(name).figures for name in models)
+    metric, one, other = comparison.metric, before["accuracy"], after["accuracy"]
+    first = (f"test {metric.name}", metric.text(one), metric.text(other), metric.change(one, other))
+    return (
+        [first]
+        + [
+            (label, _text(before[key], kind), _text(after[key], kind), _change(before[key], after[key], kind))
+            for key, label, kind in ROWS
+            if key in before and key in after
+        ]
+        + [_other_row(key, before[key], after[key]) for key in before if key in after and key not in KNOWN]
+    )
 
 
-def text_table(comparison: Mapping[str, Any], models: tuple[str, str] = ("baseline", "pruned")) -> str:
+def _other_row(name: str, before: float, after: float) -> tuple[str, str, str, str]:
+    """The row of an objective of no name of ours, or of a latency at a batch."""
+    kind, _, batch = name.partition("@batch=")
+    if kind == "latency_ms" and batch:
+        return f"latency, batch {batch}", _text(before, "ms"), _text(after, "ms"), _change(before, after, "ms")
+    return name, f"{before:,.4g}", f"{after:,.4g}", _change(before, after, "number")
+
+
+def text_table(comparison: Comparison, models: tuple[str, str] = ("baseline", "pruned")) -> str:
     """The rows as plain text in aligned columns."""
     rows = [("", *models, "change"), *comparison_rows(comparison, models)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -50,27 +66,45 @@ def text_table(comparison: Mapping[str, Any], models: tuple[str, str] = ("baseli
         )
         for row in rows
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([*(line.rstrip() for line in lines), *notes(comparison)])
 
 
-def layer_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def notes(comparison: Comparison) -> list[str]:
+    """What to know about the rows, a line each."""
+    uncounted, rival = comparison.uncounted, comparison.criterion
+    lines = [f"MACs leave out {', '.join(uncounted)}: there is no formula"] if uncounted else []
+    return lines if rival is None else [*lines, _against(rival, comparison)]
+
+
+def _against(rival: CriterionFigures, comparison: Comparison) -> str:
+    """What evolution gained over the best criterion, whichever sign."""
+    if rival.model.genome is not None and rival.model.genome == comparison.pruned.genome:
+        return f"the chosen network is the cut of {rival.name}, the best criterion: evolution found no better one"
+    metric = comparison.metric
+    error = rival.standard_error
+    spread = "" if error is None else f" ± {metric.change(0, error).lstrip('+')}"
+    value = metric.text(rival.model.accuracy)
+    return f"evolved - best criterion = {metric.change(0, rival.gain)}{spread} ({rival.name}, trained alike: {value})"
+
+
+def layer_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
     """`(layer, weights, kept, sparsity)` of each layer of a mask run, and of all together; none for a run of channels.
 
     A layer of several weight tensors, such as attention, has a row for each.
     """
-    layers = comparison.get("layers", [])
-    names = [one["layer"] for one in layers]
+    layers = comparison.layers
+    names = [one.layer for one in layers]
     rows = [
         (
-            str(one["layer"] if names.count(one["layer"]) == 1 else one["name"]),
-            f"{one['weights']:,}",
-            f"{one['kept']:,}",
-            _text(one["sparsity"], "percent"),
+            one.layer if names.count(one.layer) == 1 else one.name,
+            f"{one.weights:,}",
+            f"{one.kept:,}",
+            _text(one.sparsity, "percent"),
         )
         for one in layers
     ]
     if len(layers) > 1:
-        weights, kept = (sum(one[key] for one in layers) for key in ("weights", "kept"))
+        weights, kept = sum(one.weights for one in layers), sum(one.kept for one in layers)
         rows.append(("all", f"{weights:,}", f"{kept:,}", _text(1 - kept / weights, "percent")))
     return rows
 
@@ -80,11 +114,12 @@ class MethodRow:
     """One row of a comparison of methods.
 
     Attributes:
-        method: What made the model.
-        accuracy: On test, 0 to 1.
+        method: Name of the method that made the model.
+        accuracy: The metric on test.
         kept: Parameters that are there and not zero.
         params: Parameters of the dense network.
         sparsity: Fraction of zeros among all prunable weights, 0 to 1; None where nothing was masked.
+        metric: Describes the values of `accuracy`.
     """
 
     method: str
@@ -92,6 +127,7 @@ class MethodRow:
     kept: int
     params: int
     sparsity: float | None
+    metric: MetricCard = ACCURACY
 
 
 def method_rows(runs: Mapping[str, Path | str]) -> list[MethodRow]:
@@ -101,27 +137,34 @@ def method_rows(runs: Mapping[str, Path | str]) -> list[MethodRow]:
         runs: `{method: run directory}`, all of the same dense network and test set.
 
     Raises:
-        UsageError: A directory holds no finished run.
+        UsageError: A directory holds no finished run, or runs are judged by different metrics.
         StoreCorruptedError: A file of one is damaged.
     """
     rows: list[MethodRow] = []
     for method, directory in runs.items():
         comparison = read_comparison(Path(directory))
-        dense, pruned = comparison["baseline"], comparison["pruned"]
+        dense, pruned, metric = comparison.baseline, comparison.pruned, comparison.metric
         if not rows:
-            rows.append(MethodRow("dense", dense["accuracy"], dense["params"], dense["params"], None))
-        kept = pruned.get("nonzero_params", pruned["params"])
-        rows.append(MethodRow(method, pruned["accuracy"], kept, dense["params"], pruned.get("sparsity")))
+            rows.append(MethodRow("dense", dense.accuracy, dense.params, dense.params, None, metric))
+        if metric != rows[0].metric:
+            raise UsageError(
+                f"{directory} is judged by {metric.name}, the runs before it by {rows[0].metric.name}",
+                "compare runs of one metric",
+            )
+        kept = int(pruned.figures.get("nonzero_params", pruned.params))
+        rows.append(MethodRow(method, pruned.accuracy, kept, dense.params, pruned.figures.get("sparsity"), metric))
     return rows
 
 
 def method_table(rows: Iterable[MethodRow]) -> str:
-    """The rows as a Markdown table: method, accuracy, parameters kept, sparsity."""
-    cells = [("method", "test accuracy", "parameters kept", "of the dense network's", "sparsity of weights")]
+    """The rows as a Markdown table: method, metric on test, parameters kept, sparsity."""
+    rows = list(rows)
+    name = rows[0].metric.name if rows else ACCURACY.name
+    cells = [("method", f"test {name}", "parameters kept", "of the dense network's", "sparsity of weights")]
     for row in rows:
         sparsity = "-" if row.sparsity is None else _text(row.sparsity, "percent")
         share = _text(row.kept / row.params, "percent") if row.params else "-"
-        cells.append((row.method, _text(row.accuracy, "percent"), f"{row.kept:,}", share, sparsity))
+        cells.append((row.method, row.metric.text(row.accuracy), f"{row.kept:,}", share, sparsity))
     return _markdown(cells)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from evoprune.store.claim import MANIFEST
+from evoprune.store.comparison import Comparison, damage_told, read_comparison
+from evoprune.store.journal import JournalEntry, read_journal
+from evoprune.store.manifest import read_manifest
+from evoprune.store.run_directory import JOURNAL
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from evoprune.report.run_files import RunFiles
 
 FIGURES: Final = ("ga_fitness_evolution.png", "pareto_front.png")
 """Of a run that removes channels."""
@@ -36,19 +41,16 @@ def draw_figures(directory: Path) -> dict[str, Figure]:
         UsageError: There is no finished run in the directory.
         StoreCorruptedError: A file of it is damaged.
     """
-    from evoprune.report.run_files import damage_told, read_run
-
-    run = read_run(directory)
+    comparison, entries = read_comparison(directory), read_journal(directory / JOURNAL)
     with damage_told(directory):
-        return _of_masks(run) if run.has_masks else _of_channels(run)
+        return (
+            _of_channels(directory, comparison, entries) if comparison.steps is None else _of_masks(comparison, entries)
+        )
 
 
 def ensure_report(directory: Path) -> None:
     """Draw the figures that are missing, whenever and however the run that should have drawn them ended."""
-    from evoprune.report.run_files import read_comparison
-
-    comparison = read_comparison(directory)
-    wanted = MASK_FIGURES if "steps" in comparison else FIGURES
+    wanted = FIGURES if read_comparison(directory).steps is None else MASK_FIGURES
     if not all((directory / name).is_file() for name in wanted):
         write_report(directory)
 
@@ -56,25 +58,28 @@ def ensure_report(directory: Path) -> None:
 # matplotlib takes half a second and 50 MB to import: not before there is something to draw.
 
 
-def _of_channels(run: RunFiles) -> dict[str, Figure]:
+def _of_channels(directory: Path, comparison: Comparison, entries: Sequence[JournalEntry]) -> dict[str, Figure]:
     from evoprune.report.plots import evolution_figure, front_figure
 
+    manifest = read_manifest(directory / MANIFEST)
+    if manifest is None:
+        raise ValueError(f"{MANIFEST} is not one of a run")
     evolution, front = FIGURES
     return {
-        evolution: evolution_figure(run.evaluations),
-        front: front_figure(run.evaluations, run.comparison, run.manifest["dense"]["accuracy"]),
+        evolution: evolution_figure(entries, comparison.criterion),
+        front: front_figure(entries, comparison, manifest.dense),
     }
 
 
-def _of_masks(run: RunFiles) -> dict[str, Figure]:
+def _of_masks(comparison: Comparison, entries: Sequence[JournalEntry]) -> dict[str, Figure]:
     from evoprune.report.course_plots import course_panels_figure, step_fitness_figure
     from evoprune.report.mask_plots import layer_sparsity_figure, sparsity_accuracy_figure
 
     fitness, layers, accuracy, panels = MASK_FIGURES
-    steps = run.comparison["steps"]
+    steps = [step.record for step in comparison.steps or ()]
     return {
-        fitness: step_fitness_figure(run.evaluations, steps),
-        layers: layer_sparsity_figure(run.comparison),
-        accuracy: sparsity_accuracy_figure(run.comparison),
-        panels: course_panels_figure(run.evaluations, steps),
+        fitness: step_fitness_figure(entries, steps),
+        layers: layer_sparsity_figure(comparison),
+        accuracy: sparsity_accuracy_figure(comparison),
+        panels: course_panels_figure(entries, steps, comparison.metric),
     }

@@ -1,1 +1,1 @@
-"""Run: puts the parts together, drives the search, keeps what it finds."""
+"""Runs: one skeleton, two kinds of pruning, the loops between, and the factories that make them of settings."""

@@ -5,39 +5,62 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import nn
 
-from evoprune.artifact import put_weights, read_weights, weight_bytes
 from evoprune.caching import cache_directory, remove_old_parts
+from evoprune.data.tensors import TensorSource
 from evoprune.errors import ConfigError, DivergedError, StoreCorruptedError
-from evoprune.evaluation.memory import MicroBatch
 from evoprune.evaluation.training import train
 from evoprune.events import Decision, Listener
-from evoprune.execution.threads import torch_threads
-from evoprune.run.assemble import place, training_schedule
-from evoprune.run.checkpoint import read_checkpoint
-from evoprune.run.config import Config
+from evoprune.nn_utils.memory import MicroBatch
+from evoprune.nn_utils.weights import put_weights, read_weights, weight_bytes
+from evoprune.objectives.accuracy import score
 from evoprune.run.epoch_reporter import EpochReporter
-from evoprune.run.files import read_json, write_atomically, write_json
 from evoprune.run.fingerprints import digest_of_model
+from evoprune.run.guarded import TrainingGuard
 from evoprune.run.problem import Problem
-from evoprune.run.store import BASELINE, RunStore
+from evoprune.run.training_plan import Learning
+from evoprune.run.workplace import SCORING_BATCH, Workplace
 from evoprune.seeding import SeedTree
-from evoprune.sources.tensors import TensorSource
+from evoprune.store.atomic import read_json, write_atomically, write_json
+from evoprune.store.checkpoint import put_checkpoint
+from evoprune.store.run_directory import BASELINE, RunStore
 
-TRAINING_KEYS: Final = ("batch_size", "epochs", "optimizer", "lr", "weight_decay", "precision")
+BASELINE_TRAINING: Final = "training the baseline"
+
+
+@dataclass(frozen=True)
+class BaselineTraining:
+    """How a dense network comes by its weights.
+
+    Attributes:
+        problem: Problem whose network is trained in place.
+        workplace: Device, threads and layout of the training.
+        learning: The way in which it learns.
+        epochs: Number of epochs; 0 when it comes trained.
+        seeds: Root of the run's seeds.
+        checkpoint: File of trained weights, which come before training.
+    """
+
+    problem: Problem
+    workplace: Workplace
+    learning: Learning
+    epochs: float
+    seeds: SeedTree
+    checkpoint: Path | None = None
 
 
 def prepare_baseline(
-    problem: Problem, config: Config, store: RunStore, *, data: dict[str, str], device: torch.device, notify: Listener
+    training: BaselineTraining, store: RunStore, guard: TrainingGuard, data: dict[str, str], notify: Listener
 ) -> nn.Module:
     """Give the problem's network its trained weights, in place, and keep them in the run directory.
 
-    The run directory's own copy wins, then `data.checkpoint`, then a baseline that an earlier run trained from the same weights
+    The run directory's own copy wins, then the checkpoint, then a baseline that an earlier run trained from the same weights
     on the same data with the same settings, then training. A copy whose hash does not match is not used.
 
     Returns:
@@ -48,69 +71,73 @@ def prepare_baseline(
         StoreCorruptedError: The run directory's copy is damaged.
     """
     path = store.directory / BASELINE
-    model = problem.model
-    expected = store.recall("baseline_sha256")
+    model, workplace = training.problem.model, training.workplace
+    expected = store.manifest.baseline_sha256
     if expected is not None:
         put_weights(model, _verified(path, expected), str(path))
-        return place(model, config, device)
-    if config.data.checkpoint is not None:
-        put_weights(model, read_checkpoint(config.data.checkpoint), str(config.data.checkpoint))
-        place(model, config, device)
-    elif config.training.epochs > 0:
-        _train_or_recall(problem, config, data, device, notify)
+        return workplace.place(model)
+    if training.checkpoint is not None:
+        put_checkpoint(model, training.checkpoint)
+        workplace.place(model)
+    elif training.epochs > 0:
+        _train_or_recall(training, data, notify, guard)
     else:
-        place(model, config, device)
+        workplace.place(model)
     content = weight_bytes(model)
     store.write(BASELINE, content)
-    store.remember("baseline_sha256", hashlib.sha256(content).hexdigest())
+    store.update(replace(store.manifest, baseline_sha256=hashlib.sha256(content).hexdigest()))
     return model
 
 
-def _train_or_recall(
-    problem: Problem, config: Config, data: dict[str, str], device: torch.device, notify: Listener
-) -> None:
-    identity = _training_identity(problem, config, data, device)
+def _train_or_recall(training: BaselineTraining, data: dict[str, str], notify: Listener, guard: TrainingGuard) -> None:
+    model, identity = training.problem.model, _training_identity(training, data)
     kept = None if identity is None else KeptBaseline(identity)
     known = None if kept is None else kept.read()
-    place(problem.model, config, device)
+    training.workplace.place(model)
     if kept is not None and known is not None:
         notify(Decision("baseline", f"reused the one trained before, {kept.path}"))
-        put_weights(problem.model, known, str(kept.path))
+        put_weights(model, known, str(kept.path))
         return
-    train_baseline(problem, config, device, notify)
+    guard.train(BASELINE_TRAINING, model, lambda heard: train_baseline(training, heard))
     if kept is None:
         return
     try:
-        kept.write(weight_bytes(problem.model))
+        kept.write(weight_bytes(model))
     except OSError as error:
         notify(Decision("baseline", f"not kept for other runs: {error}"))
 
 
-def train_baseline(problem: Problem, config: Config, device: torch.device, notify: Listener) -> None:
-    """Train the problem's network, in place and on `device`, as the configuration says, whatever may be kept of earlier runs.
+def train_baseline(training: BaselineTraining, notify: Listener) -> None:
+    """Train the problem's network, in place and on its device, whatever may be kept of earlier runs.
+
+    The threads are the caller's affair.
 
     Raises:
         ConfigError: The training diverged.
     """
-    training, task = config.training, problem.task
-    schedule = training_schedule(training, task.train, epochs=training.epochs, lr=training.lr)
-    micro_batch = MicroBatch(training.batch_size, stage="training the baseline", notify=notify)
-    on_step = EpochReporter("baseline", problem.model, task, task.train, task.select, config, device, notify)
+    model, task, device = training.problem.model, training.problem.task, training.workplace.device
+    schedule = training.learning.over(task.train, training.epochs)
+    on_step = EpochReporter(
+        "baseline",
+        training.learning.steps_per_epoch(task.train),
+        schedule.steps,
+        notify,
+        lambda: score(model, task.select, task.metric, device=device, batch_size=SCORING_BATCH),
+    )
     try:
-        with torch_threads(config.execution.training_threads):
-            train(
-                problem.model,
-                task.train,
-                schedule,
-                loss=task.loss,
-                seeds=SeedTree(config.run.seed).child("baseline"),
-                device=device,
-                micro_batch=micro_batch,
-                on_step=on_step,
-            )
+        train(
+            model,
+            task.train,
+            schedule,
+            loss=task.loss,
+            seeds=training.seeds.child("baseline"),
+            device=device,
+            micro_batch=MicroBatch(None, stage=BASELINE_TRAINING, notify=notify),
+            on_step=on_step,
+        )
     except DivergedError as error:
         raise ConfigError(
-            f"training the baseline: {error.message} with training.lr={training.lr}",
+            f"training the baseline: {error.message} with training.lr={training.learning.lr}",
             "lower training.lr, with another --out",
         ) from error
 
@@ -119,7 +146,7 @@ class KeptBaseline:
     """A trained baseline in the user's cache, under a name that says what it was trained from.
 
     Args:
-        identity: Everything that decides the trained weights.
+        identity: Values that decide the trained weights.
     """
 
     def __init__(self, identity: dict[str, Any]) -> None:
@@ -142,11 +169,9 @@ class KeptBaseline:
         write_json(self._card, {"sha256": hashlib.sha256(content).hexdigest(), "trained_from": self._identity})
 
 
-def _training_identity(
-    problem: Problem, config: Config, data: dict[str, str], device: torch.device
-) -> dict[str, Any] | None:
+def _training_identity(training: BaselineTraining, data: dict[str, str]) -> dict[str, Any] | None:
     """Everything that decides the trained weights; None where it has no name: loaders' data, a loss defined in a function."""
-    training = config.training.model_dump(mode="json")
+    problem, workplace = training.problem, training.workplace
     try:
         loss = hashlib.sha256(pickle.dumps(problem.task.loss)).hexdigest()
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -157,11 +182,11 @@ def _training_identity(
         "network": repr(problem.model),
         "initial_weights": digest_of_model(problem.model),
         "data": {name: data[name] for name in ("train", "select")},
-        "training": {key: training[key] for key in TRAINING_KEYS},
-        "seed": config.run.seed,
-        "threads": config.execution.training_threads,
-        "channels_last": config.execution.channels_last,
-        "device": device.type,
+        "training": {**asdict(training.learning), "epochs": training.epochs},
+        "seed": training.seeds.root,
+        "threads": workplace.training_threads,
+        "channels_last": workplace.channels_last,
+        "device": workplace.device.type,
         "torch": torch.__version__,
         "loss": loss,
     }

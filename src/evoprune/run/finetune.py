@@ -8,148 +8,55 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from torch import nn
 
+from evoprune.data.trees import moved
 from evoprune.errors import ConfigError, DivergedError, ReplayMismatchError, UsageError
-from evoprune.evaluation.memory import MicroBatch
-from evoprune.evaluation.training import train
-from evoprune.events import Listener
-from evoprune.execution.threads import torch_threads
+from evoprune.events import Listener, TaskOpened
 from evoprune.mask_plan import MaskPlan
-from evoprune.pruning.apply import AnyPlan
-from evoprune.pruning.maskable import maskable_weights
-from evoprune.pruning.weight_masks import masks_as_tensors
+from evoprune.masks.apply import masks_as_tensors
+from evoprune.masks.maskable import maskable_weights
+from evoprune.pruning import AnyPlan
 from evoprune.results import ModelReport
-from evoprune.run.artifacts import ARTIFACT_FILES, MODEL, WEIGHTS, load_artifact, read_artifact_plan, save_artifact
-from evoprune.run.assemble import place, resolve_device, retraining_schedule, to_device
-from evoprune.run.claim import DONE, MANIFEST, Claim
-from evoprune.run.config import Config, make_config
-from evoprune.run.epoch_reporter import EpochReporter
-from evoprune.run.files import read_json, telling_of_full_disk, write_json
+from evoprune.run.final_report import Judge, save_finished
 from evoprune.run.fingerprints import digests_of_data
-from evoprune.run.finish import judge, report_on
-from evoprune.run.manifest import read_manifest
-from evoprune.run.mask_report import layers_document
+from evoprune.run.guarded import TrainingGuard
+from evoprune.run.layout import settle_layout
+from evoprune.run.mask_figures import layer_figures, masked_figures
+from evoprune.run.opened_run import try_a_batch
 from evoprune.run.problem import Problem, ProblemSource
-from evoprune.run.recipe_runs import recipe_source
-from evoprune.run.settings import read_config
+from evoprune.run.retraining import Retrainer, Retraining
 from evoprune.run.stopwatch import stage
-from evoprune.run.store import ARTIFACT, COMPARISON, CONFIG
+from evoprune.run.training_plan import Learning
+from evoprune.run.workplace import Workplace
 from evoprune.seeding import SeedTree
+from evoprune.store.artifact import ARTIFACT_FILES, MODEL, load_artifact, read_artifact_plan
+from evoprune.store.atomic import read_json, telling_of_full_disk, write_json
+from evoprune.store.claim import MANIFEST, Claim
+from evoprune.store.comparison import Comparison, LayerFigures, ModelFigures
+from evoprune.store.manifest import DONE, Manifest, read_manifest
+from evoprune.store.run_directory import ARTIFACT, COMPARISON
 
 FINETUNED: Final = "finetuned"
 """Folder in the run directory, unless another is named."""
-SECTIONS: Final = ("training", "execution")
-"""Settings that can be changed; what the run is about stays."""
 FROM: Final = "from_weights_sha256"
 """In the identity of a fine-tuning, and of nothing else."""
-READS: Final = "test_set_reads"
 
 
-def finetune_run(
-    directory: Path,
-    config: Config,
-    source: ProblemSource,
-    out: Path,
-    notify: Listener,
-    *,
-    before: Mapping[str, Any],
-) -> Mapping[str, Any]:
-    """Train the finished model of a run further, and write the result to a directory of its own.
-
-    It learns from train and select together, as the run's last retraining does: nothing is left to choose by select, and what a
-    model has learnt from judges nothing. Pruned weights stay exactly zero. The run's own files stay as they are.
-
-    Args:
-        directory: Of a finished run, of masks or of channels.
-        config: What `finetune_config` returned.
-        source: The run's problem.
-        out: New or empty, or where the same was begun by a process that died: it begins again there. It gets an artifact,
-            `comparison.json` and a manifest that counts what was read of the test set.
-        notify: Told of progress.
-        before: The document of the run's `comparison.json`, seen to be sound: after the training is too late.
-
-    Returns:
-        The document of `comparison.json`: the run's `baseline` and `pruned`, and `finetuned`, with `layers` where it has masks.
-
-    Raises:
-        UsageError: There is no finished run in `directory`, `out` holds something or another process is at work there, or the
-            problem is not the run's.
-        StoreCorruptedError: A file of the run is damaged.
-        RunError: There was no room on the disk.
-    """
-    manifest = _finished(directory)
-    card = read_json(directory / ARTIFACT / MODEL)
-    device = resolve_device(config.execution.device)
-    with telling_of_full_disk(out), _claimed(out, _identity(config, card)) as claim:
-        with stage("data", notify):
-            problem = source.load(notify)
-            _check_same_data(directory, manifest, problem)
-        problem = replace(problem, example_inputs=to_device(problem.example_inputs, device))
-        return _Finetuning(directory, card, before, config, problem, device, claim, notify).execute()
-
-
-def finetune_config(
-    directory: Path, *, epochs: float | None = None, lr: float | None = None, settings: Mapping[str, Any] | None = None
-) -> Config:
-    """The settings of a fine-tuning: the run's own, with those of its retraining changed.
-
-    Args:
-        directory: The run directory.
-        epochs: As `training.retrain_epochs`; that of the run when None.
-        lr: Peak rate, as `training.retrain_lr`; that of the run when None.
-        settings: Others of `SECTIONS`, as nested mappings.
-
-    Raises:
-        UsageError: There is no finished run in the directory.
-        ConfigError: A setting is wrong, or of no effect here.
-    """
-    _finished(directory)
-    settings = settings or {}
-    idle = sorted(settings.keys() - SECTIONS)
-    if idle:
-        raise ConfigError(
-            f"{', '.join(idle)}: of no effect on fine-tuning, which searches nothing",
-            f"what can be set is under {', '.join(SECTIONS)}",
-        )
-    given = {key: value for key, value in (("retrain_epochs", epochs), ("retrain_lr", lr)) if value is not None}
-    return make_config(read_config(directory / CONFIG), settings, {"training": given})
-
-
-def finetune_source(directory: Path, config: Config) -> ProblemSource:
-    """Where the problem of a recipe's run comes from.
-
-    Raises:
-        UsageError: The run was started from Python, with a model and data that only its caller has.
-    """
-    if config.recipe is None:
-        raise UsageError(
-            f"{directory} was started from Python",
-            "call evoprune.finetune(directory, model=..., task=..., example_inputs=...) with what it was started with",
-        )
-    return recipe_source(config)
-
-
-def _finished(directory: Path) -> dict[str, Any]:
+def finished_manifest(directory: Path) -> Manifest:
     """The manifest of a finished run.
 
     Raises:
         UsageError: There is no run in the directory, or it isn't over.
     """
-    if not (directory / MANIFEST).is_file():
-        raise UsageError(f"{directory} is not a run directory: it has no {MANIFEST}", "name one that evoprune run made")
     manifest = read_manifest(directory / MANIFEST)
-    if manifest.get("status") != DONE or not (directory / ARTIFACT).is_dir():
+    if manifest is None:
+        raise UsageError(f"{directory} is not a run directory: it has no {MANIFEST}", "name one that evoprune run made")
+    if not manifest.done or not (directory / ARTIFACT).is_dir():
         raise UsageError(
             f"the run in {directory} is not over: there is no finished model yet", f"first: evoprune resume {directory}"
         )
     return manifest
-
-
-def _identity(config: Config, card: Mapping[str, Any]) -> dict[str, Any]:
-    settings = config.identity()
-    return {"training": settings["training"], "seed": settings["run"]["seed"], FROM: card.get("weights_sha256")}
 
 
 @contextmanager
@@ -160,7 +67,7 @@ def _claimed(out: Path, identity: Mapping[str, Any]) -> Iterator[Claim]:
     try:
         yield claim
     except BaseException:
-        if claim.recall(READS) is None:
+        if claim.manifest.test_set_reads is None:
             claim.withdraw((*ARTIFACT_FILES, COMPARISON))
         raise
     finally:
@@ -168,17 +75,17 @@ def _claimed(out: Path, identity: Mapping[str, Any]) -> Iterator[Claim]:
 
 
 def _refuse_results(out: Path) -> None:
-    manifest = read_manifest(out / MANIFEST) if (out / MANIFEST).is_file() else None
+    manifest = read_manifest(out / MANIFEST)
     if manifest is None:
         return
-    ours = FROM in (manifest.get("identity") or ())
-    if manifest.get("status") == DONE or not ours:
+    ours = FROM in manifest.identity
+    if manifest.done or not ours:
         what = "a finished fine-tuning" if ours else "a run"
         raise UsageError(f"{out} is not empty: it holds {what}", "choose another --out; nothing was changed")
 
 
-def _check_same_data(directory: Path, manifest: Mapping[str, Any], problem: Problem) -> None:
-    begun, now = manifest.get("pinned", {}).get("data"), digests_of_data(problem.task)
+def _check_same_data(directory: Path, manifest: Manifest, problem: Problem) -> None:
+    begun, now = manifest.pinned.get("data"), digests_of_data(problem.task)
     # Other data could bring what the model was tested on into its training.
     if begun is not None and begun != now:
         sets = [name for name in now if not isinstance(begun, dict) or begun.get(name) != now[name]]
@@ -189,64 +96,119 @@ def _check_same_data(directory: Path, manifest: Mapping[str, Any], problem: Prob
 
 
 @dataclass(frozen=True)
-class _Finetuning:
+class Finetuning:
+    """One fine-tuning of the finished model of a run.
+
+    Attributes:
+        directory: Folder of a finished run, of masks or of channels.
+        source: The run's problem.
+        out: New or empty, or where the same was begun by a process that died: it begins again there. It gets an artifact,
+            `comparison.json` and a manifest that counts what was read of the test set.
+        workplace: Device, threads and layout of the training; a layout that is not settled is that of the run.
+        learning: The way in which it learns.
+        epochs: Number of epochs.
+        seeds: Root of its seeds.
+        identity: Values that decide the result besides the model.
+        notify: Called with each event.
+    """
+
     directory: Path
-    card: Mapping[str, Any]
-    before: Mapping[str, Any]
-    config: Config
-    problem: Problem
-    device: torch.device
-    claim: Claim
+    source: ProblemSource
+    out: Path
+    workplace: Workplace
+    learning: Learning
+    epochs: float
+    seeds: SeedTree
+    identity: Mapping[str, Any]
     notify: Listener
 
-    def execute(self) -> Mapping[str, Any]:
-        artifact = self.directory / ARTIFACT
+    def execute(self, before: Comparison) -> Comparison:
+        """Train the model further, save it and compare it.
+
+        It learns from train and select together, as the run's last retraining does: nothing is left to choose by select, and what
+        a model has learnt from judges nothing. Pruned weights stay exactly zero. The run's own files stay as they are.
+
+        Args:
+            before: The run's comparison.
+
+        Returns:
+            The run's `baseline` and `pruned`, and `finetuned`, with `layers` where it has masks.
+
+        Raises:
+            UsageError: There is no finished run, `out` holds something or another process is at work there, or the problem is not
+                the run's.
+            StoreCorruptedError: A file of the run is damaged.
+            RunError: There was no room on the disk.
+        """
+        manifest = finished_manifest(self.directory)
+        card = read_json(self.directory / ARTIFACT / MODEL)
+        identity = {**self.identity, FROM: card.get("weights_sha256")}
+        with telling_of_full_disk(self.out), _claimed(self.out, identity) as claim:
+            with stage("data", self.notify):
+                problem = self._opened(manifest, claim)
+            self.notify(TaskOpened(**problem.task.card.to_json()))
+            workplace = self.workplace
+            if workplace.channels_last == "auto" and manifest.channels_last is not None:
+                workplace = workplace.laid_out(channels_last=manifest.channels_last)
+            workplace = settle_layout(workplace, problem, self.learning, claim, self.notify)
+            problem = replace(problem, example_inputs=moved(problem.example_inputs, workplace.device))
+            return _Training(self, card, workplace, problem, claim).finish(before)
+
+    def _opened(self, manifest: Manifest, claim: Claim) -> Problem:
+        problem = self.source.load(self.notify).keeping_given()
+        _check_same_data(self.directory, manifest, problem)
+        unsettled = self.workplace.laid_out(channels_last=False)
+        guard = TrainingGuard(unsettled, claim, self.out, self.notify)
+        try_a_batch(problem, guard, unsettled.device, learns=self.epochs > 0)
+        return problem
+
+
+@dataclass(frozen=True)
+class _Training:
+    what: Finetuning
+    card: Mapping[str, Any]
+    workplace: Workplace
+    problem: Problem
+    claim: Claim
+
+    def finish(self, before: Comparison) -> Comparison:
+        what, out = self.what, self.claim.directory
+        artifact = what.directory / ARTIFACT
         plan = read_artifact_plan(artifact)
-        model = place(load_artifact(artifact, factory=lambda: self.problem.model), self.config, self.device)
-        with stage("finetune", self.notify, "the pruned network, on train and select"):
+        model = self.workplace.place(load_artifact(artifact, factory=self.problem.model))
+        with stage("finetune", what.notify, "the pruned network, on train and select"):
             self._train(model, plan)
-        with stage("report", self.notify):
-            out = self.claim.directory
-            save_artifact(out, model, plan, factory=self.card.get("factory"), task=self.problem.task)
-            # Before the test set is read: a count that is too high says more than one that is too low.
-            self.claim.remember(READS, (self.claim.recall(READS) or 0) + 1)
-            accuracy = judge(model, self.problem.task.test, self.problem, self.config, self.device)
-            comparison = self._comparison(report_on(model, self.problem, accuracy=accuracy, latency_ms=None), plan)
-            write_json(out / COMPARISON, comparison)
-            self.claim.remember("status", DONE)
+        with stage("report", what.notify):
+            save_finished(out, model, plan, self.problem, what.notify, factory=self.card.get("factory"))
+            report = Judge(self.problem, self.workplace, self.claim).report(model)
+            comparison = self._comparison(before, report, plan)
+            write_json(out / COMPARISON, comparison.to_json())
+            self.claim.update(replace(self.claim.manifest, status=DONE))
         return comparison
 
     def _train(self, model: nn.Module, plan: AnyPlan) -> None:
-        task, training = self.problem.task, self.config.training
-        both = task.train.joined(task.select)
-        reporter = EpochReporter("finetune", model, task, both, None, self.config, self.device, self.notify)
+        what, task = self.what, self.problem.task
+        guard = TrainingGuard(self.workplace, self.claim, self.claim.directory, what.notify)
+        training = Retraining(
+            "fine-tuning",
+            task.train.joined(task.select),
+            what.epochs,
+            what.seeds.child("finetune", str(self.card.get("weights_sha256"))),
+            masks_as_tensors(model, plan) if isinstance(plan, MaskPlan) else None,
+            stage="finetune",
+        )
         try:
-            with torch_threads(self.config.execution.training_threads):
-                train(
-                    model,
-                    both,
-                    retraining_schedule(training, both, epochs=training.retrain_epochs),
-                    loss=task.loss,
-                    seeds=SeedTree(self.config.run.seed).child("finetune", str(self.card.get("weights_sha256"))),
-                    device=self.device,
-                    micro_batch=MicroBatch(training.batch_size, stage="fine-tuning", notify=self.notify),
-                    on_step=reporter,
-                    masks=masks_as_tensors(model, plan) if isinstance(plan, MaskPlan) else None,
-                )
+            Retrainer(self.problem, self.workplace, what.learning, guard).train(model, training)
         except DivergedError as error:
             raise ConfigError(
-                f"fine-tuning: {error.message} with training.retrain_lr={training.retrain_lr}", "lower --lr"
+                f"fine-tuning: {error.message} with training.retrain_lr={what.learning.lr}", "lower --lr"
             ) from error
-        model.eval()
 
-    def _comparison(self, report: ModelReport, plan: AnyPlan) -> dict[str, Any]:
-        document = {**{name: self.before[name] for name in ("baseline", "pruned")}, "finetuned": report.to_json()}
+    def _comparison(self, before: Comparison, report: ModelReport, plan: AnyPlan) -> Comparison:
+        figures = ModelFigures(report.to_json())
+        layers: tuple[LayerFigures, ...] = ()
         if isinstance(plan, MaskPlan):
-            document["finetuned"] |= {
-                "size_bytes": (self.claim.directory / WEIGHTS).stat().st_size,
-                "sparsity": plan.sparsity,
-                "nonzero_params": report.params - (plan.size - plan.kept),
-            }
+            figures = masked_figures(report, plan, self.claim.directory)
             every = maskable_weights(self.problem.model, include_norm_scales=True)
-            document["layers"] = layers_document(plan, [weight for weight in every if weight.name in plan.masks])
-        return document
+            layers = layer_figures(plan, [weight for weight in every if weight.name in plan.masks])
+        return Comparison(before.baseline, before.pruned, self.problem.task.card, finetuned=figures, layers=layers)

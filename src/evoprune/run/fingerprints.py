@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evoprune.artifact import weight_bytes
-from evoprune.sources.base import Source
-from evoprune.sources.tensors import TensorSource
-from evoprune.task import Task
+from evoprune.data.base import Source
+from evoprune.data.task import Task
+from evoprune.data.tensors import TensorSource
+from evoprune.data.trees import tensors_in
+from evoprune.nn_utils.weights import weight_bytes
 
 
 def digest_of_model(model: nn.Module) -> str:
@@ -42,13 +43,17 @@ def _digest_of_source(source: Source) -> str:
 def _update(digest: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         digest.update(str(tuple(value.shape)).encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).numpy().data)
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     elif isinstance(value, Mapping):
-        for key in sorted(value):
+        for key in sorted(value, key=str):
             digest.update(str(key).encode())
             _update(digest, value[key])
     elif isinstance(value, (tuple, list)):
         for item in value:
             _update(digest, item)
+    elif next(tensors_in(value), None) is not None:
+        # Not its repr, which shortens tensors and may hold an address.
+        for tensor in tensors_in(value):
+            _update(digest, tensor)
     else:
         digest.update(repr(value).encode())

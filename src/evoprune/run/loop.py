@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from evoprune.errors import ReplayMismatchError
 from evoprune.events import CandidateEvaluated, GenerationStarted, Listener
 from evoprune.execution.base import Executor, Job, Outcome
-from evoprune.genome import BitGenome
 from evoprune.results import Status
-from evoprune.run.journal import JournalEntry
-from evoprune.run.yardstick import Best, Yardstick, better_of, stop_if_all_failed, summary
-from evoprune.search.base import Search
+from evoprune.run.candidate_scores import Best, CandidateScores, better_of, stop_if_all_failed
+from evoprune.run.generation_summary import GenerationSummaries
+from evoprune.run.inherited_weights import InheritedWeights
+from evoprune.search.base import Proposal, Search
+from evoprune.store.journal import JournalEntry
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Place:
 
     Attributes:
         first: Index of its first evaluation.
-        stage: What its genomes are about, for the jobs.
+        stage: Search that its genomes belong to, for the jobs.
         tags: JSON values that its journal lines carry besides.
     """
 
@@ -54,32 +55,41 @@ class EvaluationLog(Protocol):
         """Keep one more."""
 
 
-def run_search(
-    search: Search,
-    executor: Executor,
-    journal: EvaluationLog,
-    *,
-    generations: int,
-    yardstick: Yardstick,
-    may_go_on: Callable[[int], bool],
-    notify: Listener,
-    place: Place = ALONE,
-    enough: Callable[[JournalEntry], bool] = lambda _: False,
-    most: int | None = None,
-) -> SearchEnd:
-    """Drive `search` through its generations, answering from the journal what it holds already.
+@dataclass(frozen=True)
+class SearchDrive:
+    """A search and all that it is driven with.
 
-    Args:
-        search: Asked and told, a generation at a time.
+    Attributes:
+        search: Search that is asked and told.
         executor: Evaluates what the journal doesn't hold.
-        journal: Read from its start, then appended to in the order asked.
-        generations: How many to evaluate.
-        yardstick: What evaluations are worth.
+        journal: Read from its start, then appended to.
+        generations: Number of generations to evaluate.
+        scores: Says what evaluations are worth.
         may_go_on: Called with a generation's number before it begins.
-        notify: Told of every candidate and generation.
-        place: Where in the journal the search begins, and what its lines say besides.
-        enough: Asked with the best entry so far after each generation, unless it breaks a constraint; True ends the search.
-        most: Evaluations of which the last generation is cut, where there is a limit.
+        notify: Called with each candidate and generation.
+        place: Place in the journal where the search begins, and the tags of its lines.
+        enough: Called with the best entry so far, unless it breaks a constraint; True ends the search.
+        most: Evaluations, where there is a limit.
+        weights: Keeps trained weights for candidates that go on from them; None where none do.
+    """
+
+    search: Search
+    executor: Executor
+    journal: EvaluationLog
+    generations: int
+    scores: CandidateScores
+    may_go_on: Callable[[int], bool]
+    notify: Listener
+    place: Place = ALONE
+    enough: Callable[[JournalEntry], bool] = lambda _: False
+    most: int | None = None
+    weights: InheritedWeights | None = None
+
+
+def run_search(drive: SearchDrive) -> SearchEnd:
+    """Drive a search through its generations, answering from the journal what it holds already.
+
+    Lines are appended in the order asked, and of the last generation no more than the limit allows are evaluated.
 
     Returns:
         How many evaluations it took, and the best candidate.
@@ -89,75 +99,76 @@ def run_search(
         StoreCorruptedError: An entry of the journal lacks what the search is told.
         RunError: Not one candidate of a generation could be evaluated, though there were several, or none before.
     """
-    asked, best = 0, None
-    for generation in range(generations):
-        if not may_go_on(generation) or (most is not None and asked >= most):
+    asked, best, summaries = 0, None, GenerationSummaries(drive.scores)
+    for generation in range(drive.generations):
+        if not drive.may_go_on(generation) or (drive.most is not None and asked >= drive.most):
             break
-        batch = search.ask()
-        genomes = batch if most is None else batch[: most - asked]
-        if not genomes:
+        batch = drive.search.ask()
+        proposals = batch if drive.most is None else batch[: drive.most - asked]
+        if not proposals:
             break
-        notify(GenerationStarted(generation, generations, len(genomes)))
-        at = replace(place, first=place.first + asked)
-        yardstick.check(journal.entries[at.first : at.first + len(genomes)])
-        entries = list(_evaluated(genomes, at, generation, executor, journal, yardstick, notify))
-        asked += len(genomes)
-        if (
-            best is None or len(entries) == len(batch) > 1
-        ):  # a child that is bred alone may fail alone, and so may a rest
+        drive.notify(GenerationStarted(generation, drive.generations, len(proposals)))
+        entries = list(_evaluated(drive, proposals, drive.place.first + asked, generation))
+        asked += len(proposals)
+        # A child that is bred alone may fail alone, and so may a rest.
+        if best is None or len(entries) == len(batch) > 1:
             stop_if_all_failed(entries, generation)
-        for genome, entry in zip(genomes, entries, strict=True):
+        found = [(proposal.genome, entry) for proposal, entry in zip(proposals, entries, strict=True)]
+        for genome, entry in found:
             best = better_of(best, genome, entry)
-        if len(genomes) == len(batch):  # a search is told of all that it asked or of nothing
-            search.tell([yardstick.scored(genome, entry) for genome, entry in zip(genomes, entries, strict=True)])
-        notify(summary(generation, entries, search))
-        if best is not None and best.entry.evaluation.status is Status.OK and enough(best.entry):
+        if len(proposals) == len(batch):  # a search is told of all that it asked or of nothing
+            drive.search.tell([drive.scores.scored(genome, entry) for genome, entry in found])
+            if drive.weights is not None and len(drive.journal.entries) == drive.place.first + asked:
+                drive.weights.keep_only(entries)
+        drive.notify(summaries.of(generation, entries, drive.search))
+        if best is not None and best.entry.evaluation.status is Status.OK and drive.enough(best.entry):
             break
     return SearchEnd(asked, best)
 
 
 def _evaluated(
-    genomes: Sequence[BitGenome],
-    place: Place,
-    generation: int,
-    executor: Executor,
-    journal: EvaluationLog,
-    yardstick: Yardstick,
-    notify: Listener,
+    drive: SearchDrive, proposals: Sequence[Proposal], first: int, generation: int
 ) -> Iterator[JournalEntry]:
-    """Entries for `genomes`, in order: replayed as far as the journal goes, then evaluated."""
-    first = place.first
-    known = journal.entries[first : first + len(genomes)]
-    for genome, entry in zip(genomes, known, strict=False):
-        check_same(genome, entry)
-        notify(CandidateEvaluated(entry.index, generation, entry.evaluation, entry.fitness, None, replayed=True))
+    """Entries for `proposals`, in order: replayed as far as the journal goes, then evaluated."""
+    known = drive.journal.entries[first : first + len(proposals)]
+    drive.scores.check(known)
+    for proposal, entry in zip(proposals, known, strict=False):
+        check_same(proposal, entry)
+        drive.notify(CandidateEvaluated(entry.index, generation, entry.evaluation, entry.fitness, None, replayed=True))
+        if drive.weights is not None:
+            drive.weights.note(proposal.genome, entry)
         yield entry
-    jobs = [
-        Job(first + position, genome, rung=0, stage=place.stage)
-        for position, genome in enumerate(genomes)
-        if position >= len(known)
-    ]
+    jobs = [_job(drive, first + place, proposals[place]) for place in range(len(known), len(proposals))]
     for job in jobs:
-        executor.submit(job)
-    for outcome in _in_order(jobs, executor):
+        drive.executor.submit(job)
+    for outcome, proposal in zip(_in_order(jobs, drive.executor), proposals[len(known) :], strict=True):
         job, evaluation = outcome.job, outcome.evaluation
-        fitness = yardstick.fitness(evaluation)
-        entry = JournalEntry(job.index, generation, job.genome, evaluation, fitness, place.tags)
-        journal.append(entry)
-        notify(CandidateEvaluated(job.index, generation, evaluation, fitness, outcome.cost, replayed=False))
+        fitness, tags = drive.scores.fitness(evaluation), drive.place.tags
+        if drive.weights is not None:
+            tags = {**tags, **drive.weights.put(outcome)}
+        entry = JournalEntry(job.index, generation, job.genome, evaluation, fitness, tags, proposal.parents)
+        drive.journal.append(entry)
+        drive.notify(CandidateEvaluated(job.index, generation, evaluation, fitness, outcome.cost, replayed=False))
         yield entry
 
 
-def check_same(genome: BitGenome | None, entry: JournalEntry) -> None:
-    """See that a journal line is of the genome that the search asks for.
+def _job(drive: SearchDrive, index: int, proposal: Proposal) -> Job:
+    start = None if drive.weights is None else drive.weights.start_of(proposal)
+    return Job(index, proposal.genome, rung=proposal.fidelity, stage=drive.place.stage, start=start)
+
+
+def check_same(proposal: Proposal | None, entry: JournalEntry) -> None:
+    """See that a journal line is of the genome that the search asks for, at the fidelity that it asks for.
 
     Raises:
         ReplayMismatchError: It is of another one.
     """
-    digest = "nothing" if genome is None else genome.digest
-    if entry.evaluation.genome != digest:
+    asked = ("nothing", 0) if proposal is None else (proposal.genome.digest, proposal.fidelity)
+    found = entry.evaluation.genome, entry.evaluation.rung
+    if found != asked:
         raise ReplayMismatchError(
-            f"evaluation {entry.index} of the journal is of genome {entry.evaluation.genome}, the search asks for {digest}",
+            f"evaluation {entry.index} of the journal is of genome {found[0]} at rung {found[1]}, "
+            f"the search asks for {asked[0]} at rung {asked[1]}",
             "the journal was edited, or written by other code; start a new run",
         )
 

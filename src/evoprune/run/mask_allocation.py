@@ -1,4 +1,4 @@
-"""How a sparsity goal for the network is shared out among layers that are searched one at a time."""
+"""How a sparsity goal is shared out among layers, and whether it can be met at all."""
 
 from __future__ import annotations
 
@@ -7,45 +7,43 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import nn
 
-from evoprune.pruning.encodings.mask_space import MaskSpace
-from evoprune.pruning.maskable import MaskableWeight
-from evoprune.run.config import Config
-from evoprune.run.mask_stage import build_space, kept_weights, prunable_weights
-from evoprune.run.states import State
+from evoprune.errors import UsageError
+from evoprune.masks.space import MaskSpace
+from evoprune.run.mask_context import MaskContext, MaskTarget
+from evoprune.store.run_directory import RunStore
+from evoprune.store.states import State
 
 
-def share_out(config: Config, model: nn.Module, state: State, goal: float, ahead: Sequence[str]) -> Mapping[str, int]:
+def share_out(context: MaskContext, state: State, goal: float, ahead: Sequence[str]) -> Mapping[str, int]:
     """Weights that each tensor of `ahead` keeps, so that the network meets the goal once all of them are done.
 
     With importance orders, as many as the first order alone would keep of each; without, the same share of all.
 
     Args:
-        config: The run's settings.
-        model: Network of the run's structure.
-        state: What the search begins with.
+        context: Mask context of the run.
+        state: State that the search begins with.
         goal: Sparsity of all prunable weights.
         ahead: Weights that this pass has still to search.
 
     Returns:
         `{weight name: weights}`, at least what live outputs take, and at most what is left of it and the structure allows.
     """
-    weights = prunable_weights(config, model)
-    left = {weight.name: kept_weights(config, model, {weight.name: state.alive[weight.name]}) for weight in weights}
+    left = {one.name: context.kept_weights({one.name: state.alive[one.name]}) for one in context.weights}
     spent = sum(count for name, count in left.items() if name not in ahead)
-    bounds = {weight.name: _bounds(build_space(config, model, state, [weight.name], None)) for weight in weights}
+    bounds = {one.name: _bounds(context.space(state, [one.name])) for one in context.weights}
     least, most = ({name: bounds[name][end] for name in ahead} for end in (0, 1))
-    budget = min(max(goal_weights(weights, goal) - spent, sum(least.values())), sum(most.values()))
+    budget = min(max(goal_weights(context, goal) - spent, sum(least.values())), sum(most.values()))
     if not state.orders:
         return _equal_shares(left, least, most, budget)
-    space = build_space(config, model, state, ahead, budget)
+    space = context.space(state, ahead, budget)
     chosen = space.choose(next(iter(space.orders.values())))
     shares = {weight.name: space.weights_in(weight, chosen[weight.name]) for weight in space.weights}
     return {name: min(max(count, least[name]), most[name]) for name, count in shares.items()}
 
 
-def goal_weights(weights: Sequence[MaskableWeight], goal: float) -> int:
-    """How many of `weights` stay at a sparsity of `goal`."""
-    return round((1 - goal) * sum(weight.size for weight in weights))
+def goal_weights(context: MaskContext, goal: float) -> int:
+    """How many weights of a run stay at a sparsity of `goal`."""
+    return round((1 - goal) * context.size)
 
 
 def _bounds(space: MaskSpace) -> tuple[int, int]:
@@ -69,3 +67,25 @@ def _equal_shares(
         shares[name] += change
         surplus -= change
     return shares
+
+
+def check_network(target: MaskTarget, goals: Sequence[float], model: nn.Module, store: RunStore) -> None:
+    """See that layers, structure, goals and masks to begin with fit the network; the latter are the same at every resume.
+
+    Raises:
+        UsageError: They don't.
+        ReplayMismatchError: The masks are not those that the run began with.
+    """
+    context = target.of(model)
+    dense = State({}, context.everything_alive(), {})
+    for goal in goals:
+        try:
+            context.space(dense, list(dense.alive), goal_weights(context, goal))
+        except UsageError as error:
+            raise UsageError(
+                f"masks.goals: a sparsity of {goal} can't be met: {error.message}",
+                f"{error.hint}; or set masks.live_outputs to last",
+            ) from error
+    warm = target.read_warm_start(model)
+    if warm is not None:
+        store.pin("warm_start", warm.digest)

@@ -3,51 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import nn
 
 from evoprune.errors import ReplayMismatchError, RunError, StoreCorruptedError
 from evoprune.events import CandidateEvaluated, Decision, GenerationStarted, Listener
 from evoprune.execution.base import Executor, Job, Outcome
 from evoprune.genome import BitGenome, Bits
-from evoprune.pruning.encodings.mask_space import UnitBits
+from evoprune.masks.space import UnitBits
 from evoprune.results import Status
-from evoprune.run.assemble import build_search
-from evoprune.run.asynchronous import ASK
-from evoprune.run.config import Config
-from evoprune.run.journal import Journal, JournalEntry
-from evoprune.run.loop import Place
+from evoprune.run.async_loop import ASK
+from evoprune.run.candidate_scores import CandidateScores
+from evoprune.run.loop import Place, SearchDrive
 from evoprune.run.mask_allocation import share_out
-from evoprune.run.mask_schedule import Step, layer_groups
-from evoprune.run.mask_stage import (
-    POLISH,
-    MaskStage,
-    build_mask_encoding,
-    build_space,
-    first_genomes,
-    prunable_weights,
-)
-from evoprune.run.mask_warm_start import read_warm_start, warm_bits
-from evoprune.run.mask_work import final_encoding, mask_yardstick, sparse_enough
-from evoprune.run.problem import Problem
-from evoprune.run.search_loop import search_loop
-from evoprune.run.states import State, StateFolder
+from evoprune.run.mask_breeding import POLISH, MaskBreeding, MaskStage, build_mask_encoding, first_genomes
+from evoprune.run.mask_context import MaskContext
+from evoprune.run.mask_schedule import Schedule, Step, layer_groups
 from evoprune.run.stop_rules import StopRules
 from evoprune.seeding import SeedTree
+from evoprune.store.journal import Journal, JournalEntry
+from evoprune.store.states import State, StateFolder
+
+
+@dataclass(frozen=True)
+class Journey:
+    """What the searches of a run share besides how they search.
+
+    Attributes:
+        folder: Folder of the states that searches begin with, kept for the workers.
+        executor: Does the jobs.
+        journal: Read from its start, then appended to.
+        rules: Called before each generation, with its number within the run.
+        scores: Says what evaluations are worth.
+        seeds: Root of the run's seeds.
+        notify: Called with each candidate and generation.
+    """
+
+    folder: StateFolder
+    executor: Executor
+    journal: Journal
+    rules: StopRules
+    scores: CandidateScores
+    seeds: SeedTree
+    notify: Listener
 
 
 class MaskSearches:
     """Runs the searches of steps, one step after the other, answering from the journal what it holds.
 
     Args:
-        config: The run's settings.
-        problem: With a network of the run's structure, whatever its weights.
-        folder: Where the states that searches begin with are kept for the workers.
-        executor: Does the jobs.
-        journal: Read from its start, then appended to.
-        rules: Asked before each generation, by its number within the run.
-        notify: Told of every candidate and generation.
+        breeding: Says how masks are searched for.
+        schedule: Says which weights each step searches.
+        margin: Share of its fitness by which the best candidate must beat the one that the search began with.
+        model: Network of the run's structure, whatever its weights.
+        context: Mask context of the run.
+        shared: Parts that all searches share.
 
     Attributes:
         evaluations: Journal lines used so far.
@@ -57,20 +69,26 @@ class MaskSearches:
 
     def __init__(
         self,
-        config: Config,
-        problem: Problem,
-        folder: StateFolder,
-        executor: Executor,
-        journal: Journal,
-        rules: StopRules,
-        notify: Listener,
+        breeding: MaskBreeding,
+        schedule: Schedule,
+        margin: float,
+        model: nn.Module,
+        context: MaskContext,
+        shared: Journey,
     ) -> None:
-        self._config, self._problem, self._folder = config, problem, folder
-        self._executor, self._journal, self._rules, self._notify = executor, journal, rules, notify
-        self._warm = read_warm_start(config, problem.model)
+        self._breeding, self._schedule, self._margin, self._seeds = breeding, schedule, margin, shared.seeds
+        self._folder, self._executor, self._journal = shared.folder, shared.executor, shared.journal
+        self._rules, self._scores, self._notify = shared.rules, shared.scores, shared.notify
+        self._context = context
+        self._warm = breeding.target.read_warm_start(model)
         self.evaluations = 0
         self.generations = 0
         self.last_state = ""
+
+    @property
+    def states(self) -> set[str]:
+        """States that the next step may begin with besides the last one taken; none."""
+        return set()
 
     def skip(self, evaluations: int, generations: int) -> None:
         """Pass over the lines of a step that is over.
@@ -89,24 +107,21 @@ class MaskSearches:
     def run(self, step: Step, state: State) -> dict[str, Bits] | None:
         """The best masks of a step: the units of the searched weights that stay; None when there was no time to search."""
         self.last_state = self._folder.put(state)
-        shares = None
-        if step.goal is not None:
-            shares = share_out(self._config, self._problem.model, state, step.goal, step.ahead)
-        if self._config.masks.mode == "independent":
+        shares = None if step.goal is None else share_out(self._context, state, step.goal, step.ahead)
+        if self._schedule.alone:
             return self._independent(step, state, shares)
         return self._phases(self._stage(step, step.names, shares), state)
 
     def _stage(self, step: Step, names: tuple[str, ...], shares: Mapping[str, int] | None) -> MaskStage:
         """The search of some weights in a step; as many of them stay as their shares of the pass's goal."""
         kept = None if shares is None else sum(shares[name] for name in names)
-        alone = self._config.masks.mode == "independent"
-        return MaskStage(step.index, self.last_state, names, kept, self._config.search.encoding, alone)
+        return MaskStage(step.index, self.last_state, names, kept, self._breeding.encoding, self._schedule.alone)
 
     def _phases(self, stage: MaskStage, state: State) -> dict[str, Bits] | None:
         """The search by the configured encoding, then where asked for the one on single bits that begins with its best."""
-        ga, polish = self._config.ga, self._config.masks.polish_generations
-        warm = warm_bits(self._config, self._problem.model, self._warm, stage.names)
-        bits = self._search(stage, state, ga.num_generations, warm)
+        polish = self._breeding.polish_generations
+        warm = self._context.warm_bits(self._warm, stage.names)
+        bits = self._search(stage, state, self._breeding.plan.generations, warm)
         if bits is not None and polish and stage.encoding != POLISH:
             better = self._search(replace(stage, encoding=POLISH), state, polish, [bits])
             bits = better or bits
@@ -115,26 +130,27 @@ class MaskSearches:
     def _search(
         self, stage: MaskStage, state: State, generations: int, first: Sequence[UnitBits]
     ) -> dict[str, Bits] | None:
-        config = self._config
-        space = build_space(config, self._problem.model, state, stage.names, stage.kept)
+        plan = self._breeding.plan
+        space = self._context.space(state, stage.names, stage.kept)
         encoding = build_mask_encoding(stage.encoding, space)
-        seeds = SeedTree(config.run.seed).child("masks", stage.step, stage.encoding)
+        seeds = self._seeds.child("masks", stage.step, stage.encoding)
         initial = first_genomes(encoding, space, first)
         asked, begun = self.evaluations, self.generations
         self._rules.begin_search(self.evaluations)
-        most = config.run.max_candidates
-        end = search_loop(config)(
-            build_search(config, encoding, seeds, initial),
+        most = plan.max_candidates
+        drive = SearchDrive(
+            plan.build(encoding, seeds, initial),
             self._executor,
             self._journal,
-            generations=generations,
-            yardstick=mask_yardstick(config),
+            generations,
+            self._scores,
             may_go_on=lambda generation: self._may_begin(begun + generation),
             notify=self._notify,
             place=Place(self.evaluations, stage, {"step": stage.step, "encoding": stage.encoding}),
-            enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
+            enough=self._breeding.enough,
             most=None if most is None else most - asked,
         )
+        end = plan.run(drive)
         self.evaluations += end.evaluations
         if end.best is None:
             return None
@@ -149,7 +165,7 @@ class MaskSearches:
         """Whether the best candidate beats the one that the search began with by the margin; that one is asked first."""
         if begun.evaluation.status is not Status.OK or begun.fitness is None or best.fitness is None:
             return True
-        return best.fitness > begun.fitness + self._config.masks.margin * abs(begun.fitness)
+        return best.fitness > begun.fitness + self._margin * abs(begun.fitness)
 
     def _say_if_infeasible(self, best: JournalEntry, where: str) -> None:
         if best.evaluation.status is Status.INFEASIBLE:
@@ -166,9 +182,8 @@ class MaskSearches:
         """Every layer's whole search as a job of its own, from the same state."""
         if not self._may_begin(self.generations):
             return None
-        weights = prunable_weights(self._config, self._problem.model)
-        groups = layer_groups(weights, step.names)
-        self._notify(GenerationStarted(step.number, self._passes, len(groups)))
+        groups = layer_groups(self._context.weights, step.names)
+        self._notify(GenerationStarted(step.number, self._schedule.passes, len(groups)))
         stages = [self._stage(step, names, shares) for _, names in groups]
         jobs = [self._job(stage, state, self.evaluations + position) for position, stage in enumerate(stages)]
         waiting = [job for job in jobs if job.index >= len(self._journal.entries)]
@@ -184,9 +199,9 @@ class MaskSearches:
                     outcome = self._executor.wait()
                     early[outcome.job.index] = outcome
                 entry = self._journalled(step, layer, early.pop(job.index))
-            space = build_space(self._config, self._problem.model, state, names, job.stage.kept)
+            space = self._context.space(state, names, job.stage.kept)
             genome = entry.genome or self._folder.genome(entry.evaluation.genome)
-            encoding = build_mask_encoding(final_encoding(self._config), space)
+            encoding = build_mask_encoding(self._breeding.final_encoding, space)
             if genome.length != encoding.length:
                 raise StoreCorruptedError(
                     f"evaluation {entry.index} of the journal has {genome.length} bits, layer {layer} {encoding.length}",
@@ -197,14 +212,9 @@ class MaskSearches:
         self.evaluations += len(jobs)
         return found
 
-    @property
-    def _passes(self) -> int:
-        masks = self._config.masks
-        return len(masks.goals) * (1 + masks.between) - masks.between if masks.goals is not None else masks.passes
-
     def _job(self, stage: MaskStage, state: State, index: int) -> Job:
         """The whole search of a stage; its genome only has the length that candidates have."""
-        space = build_space(self._config, self._problem.model, state, stage.names, stage.kept)
+        space = self._context.space(state, stage.names, stage.kept)
         everything = BitGenome.from_bits(np.ones(build_mask_encoding(stage.encoding, space).length, dtype=np.bool_))
         return Job(index, everything, rung=0, stage=stage)
 
@@ -226,7 +236,7 @@ class MaskSearches:
             )
         tags = {
             "step": step.index,
-            "encoding": final_encoding(self._config),
+            "encoding": self._breeding.final_encoding,
             "layer": layer,
             "history": [dict(row) for row in outcome.found.history],
         }

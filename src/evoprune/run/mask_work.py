@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from evoprune.errors import CandidateError, RunError
-from evoprune.evaluation.evaluate_masks import MaskBench, evaluate_masks
-from evoprune.events import ignore
-from evoprune.execution.base import Found, Job, JobFunction, Outcome
-from evoprune.execution.in_process import InProcessExecutor
+from evoprune.data.trees import moved
+from evoprune.evaluation.base import Bounds, evaluate
+from evoprune.evaluation.masks import MaskEvaluator
+from evoprune.execution.base import Job, JobFunction, Outcome
 from evoprune.mask_plan import MaskPlan
-from evoprune.objectives.fitness import MaskFitness
-from evoprune.pruning.encodings.mask_space import MaskSpace, UnitBits
-from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.assemble import build_search, place
-from evoprune.run.config import Config
-from evoprune.run.journal import JournalEntry, MemoryJournal
-from evoprune.run.loop import SearchEnd, run_search
-from evoprune.run.mask_measures import costs_of
-from evoprune.run.mask_stage import (
-    POLISH,
-    MaskStage,
-    build_mask_bench,
-    build_mask_encoding,
-    build_space,
-    first_genomes,
-)
-from evoprune.run.mask_warm_start import read_warm_start, warm_bits
+from evoprune.masks.apply import masks_as_tensors
+from evoprune.nn_utils.layouts import arranged
+from evoprune.nn_utils.memory import MicroBatch
+from evoprune.nn_utils.weights import put_weights
+from evoprune.run.mask_alone import SearchAlone
+from evoprune.run.mask_breeding import MaskBreeding, MaskStage, build_mask_encoding
+from evoprune.run.mask_context import MaskContext
+from evoprune.run.measures import choose_measures
 from evoprune.run.problem import LiveSource, Problem, ProblemSource
-from evoprune.run.states import State, StateFolder, read_state
-from evoprune.run.stop_rules import Progress
-from evoprune.run.yardstick import Yardstick, merit
+from evoprune.run.training_plan import TrainingPlan
+from evoprune.run.workplace import SCORING_BATCH, Workplace
 from evoprune.seeding import SeedTree
+from evoprune.store.states import State, StateFolder, read_state
 
 
 @dataclass(frozen=True)
@@ -46,31 +34,37 @@ class MaskWork:
     """Everything that the jobs of a mask run need: a picklable recipe for a worker.
 
     Attributes:
-        config: The run's configuration.
-        source: Where model and task come from.
+        breeding: Says how masks are searched for, where a job is a search.
+        training: Training of candidates, and the data that they are scored on.
+        workplace: Device, threads and layout of candidates.
+        source: Gives model and task.
         directory: The run directory, whose states are read; None where they come with the jobs.
         baseline: The dense network's value of each measure.
-        device: Name of the device candidates run on.
-        warm: What `masks.warm_start` names, where the directory is None.
+        seeds: Root of the run's seeds.
+        warm: Masks to begin with, where the directory is None.
     """
 
-    config: Config
+    breeding: MaskBreeding
+    training: TrainingPlan
+    workplace: Workplace
     source: ProblemSource
     directory: Path | None
     baseline: Mapping[str, float]
-    device: str
+    seeds: SeedTree
     warm: MaskPlan | None = None
 
     def __call__(self) -> JobFunction:
         """Set up a worker here, and return the function that does its jobs."""
         problem = self.source.load()
-        place(problem.model, self.config, torch.device(self.device))
-        return _Worker(self, problem).do
+        self.workplace.place(problem.model)
+        return _Worker(
+            self, problem, self.breeding.target.of(problem.model, moved(problem.example_inputs, self.workplace.device))
+        )
 
     def portable(self) -> MaskWork:
         """The same work with network, data and masks to begin with within; states come with the jobs."""
         problem = self.source.load()
-        warm = read_warm_start(self.config, problem.model)
+        warm = self.breeding.target.read_warm_start(problem.model)
         return replace(self, source=LiveSource(problem), directory=None, warm=warm)
 
     def files(self, job: Job) -> Mapping[str, Path]:
@@ -78,38 +72,81 @@ class MaskWork:
         digest = job.stage.state
         return {} if self.directory is None else {digest: StateFolder(self.directory).path(digest)}
 
+    def evaluator(self, problem: Problem, context: MaskContext, state: State, stage: MaskStage) -> MaskEvaluator:
+        """An evaluator around the network of a state; the problem's network is given its weights, in place."""
+        model, task, device = problem.model, problem.task, self.workplace.device
+        put_weights(model, dict(state.weights), f"state {stage.state}")
+        elsewhere = {name: bits for name, bits in state.alive.items() if name not in stage.names}
+        fidelity = self.training.fidelity(task.train)
+        held: Mapping[str, torch.Tensor] = {}
+        if fidelity.schedule.steps:
+            held = masks_as_tensors(model, context.plan(state, list(elsewhere)))
+        return MaskEvaluator(
+            model=model.eval(),
+            task=task,
+            example_inputs=moved(problem.example_inputs, device),
+            data=self.training.scored(task),
+            encoding=build_mask_encoding(stage.encoding, context.space(state, stage.names, stage.kept)),
+            weights=context.size,
+            kept_elsewhere=context.kept_weights(elsewhere),
+            elsewhere=held,
+            fidelities=[fidelity],
+            objectives=choose_measures(self.breeding.wanted, task.card).known_to(self.baseline),
+            bounds=Bounds(self.breeding.constraints, self.baseline),
+            seeds=self.seeds.child("candidate", stage.step),
+            device=device,
+            training_batch=MicroBatch(None, stage="fine-tuning a candidate"),
+            scoring_batch=MicroBatch(SCORING_BATCH, stage="scoring a candidate"),
+        )
+
 
 @dataclass
 class _Worker:
     work: MaskWork
     problem: Problem
+    context: MaskContext
     states: dict[str, State] = field(default_factory=dict)
-    benches: dict[MaskStage, MaskBench] = field(default_factory=dict)
+    evaluators: dict[MaskStage, MaskEvaluator] = field(default_factory=dict)
 
-    def do(self, job: Job) -> Outcome:
-        """Score the job's genome, or search from it."""
+    def __call__(self, job: Job) -> Outcome:
+        """Score the job's genome, or search from it; a careful job's network is in the plain layout."""
+        if not job.careful:
+            return self._do(job)
+        self._arrange(channels_last=False)
+        try:
+            return self._do(job)
+        finally:
+            self._arrange(channels_last=self.work.workplace.channels_last is True)
+
+    def describe(self, job: Job) -> str:
+        """Weights that are searched, and layout."""
+        layout = "plain layout" if job.careful else self.work.workplace.layout
+        return f"masks of {', '.join(job.stage.names)}; {layout}"
+
+    def _arrange(self, *, channels_last: bool) -> None:
+        self.evaluators.clear()
+        arranged(self.problem.model, channels_last=channels_last)
+
+    def _do(self, job: Job) -> Outcome:
         stage: MaskStage = job.stage
-        bench = self._bench(job)
+        evaluator = self._evaluator(job)
         if stage.alone:
-            warm = warm_bits(self.work.config, bench.model, self._warm, stage.names)
-            return evolve_alone(self.work.config, bench, self._state(job), job, warm)
-        evaluation, cost = evaluate_masks(bench, job.genome, job.rung)
-        return Outcome(job, evaluation, cost)
+            space = self.context.space(self._state(job), stage.names, stage.kept)
+            warm = self.context.warm_bits(self._warm, stage.names)
+            return SearchAlone(self.work.breeding, self.work.seeds, evaluator, space).evolve(job, warm)
+        return Outcome(job, *evaluate(evaluator, job.genome, job.rung))
 
     @cached_property
     def _warm(self) -> MaskPlan | None:
         work = self.work
-        return work.warm if work.directory is None else read_warm_start(work.config, self.problem.model)
+        return work.warm if work.directory is None else work.breeding.target.read_warm_start(self.problem.model)
 
-    def _bench(self, job: Job) -> MaskBench:
+    def _evaluator(self, job: Job) -> MaskEvaluator:
         stage: MaskStage = job.stage
-        if stage not in self.benches:
-            self.benches.clear()  # they share one network: only the last one is valid
-            work = self.work
-            self.benches[stage] = build_mask_bench(
-                work.config, self.problem, self._state(job), stage, work.baseline, torch.device(work.device)
-            )
-        return self.benches[stage]
+        if stage not in self.evaluators:
+            self.evaluators.clear()  # they share one network: only the last one is valid
+            self.evaluators[stage] = self.work.evaluator(self.problem, self.context, self._state(job), stage)
+        return self.evaluators[stage]
 
     def _state(self, job: Job) -> State:
         digest, folder = job.stage.state, self.work.directory
@@ -119,121 +156,3 @@ class _Worker:
                 read_state(job.files[digest], digest, digest) if folder is None else StateFolder(folder).get(digest)
             )
         return self.states[digest]
-
-
-def evolve_alone(config: Config, bench: MaskBench, state: State, job: Job, warm: Sequence[UnitBits] = ()) -> Outcome:
-    """The whole search of a stage as one job, single bits last where asked; its own candidates are journalled as its history.
-
-    Args:
-        config: The run's settings.
-        bench: Of the job's stage.
-        state: What the search begins with.
-        job: Whose genome is not looked at.
-        warm: Solutions to begin with.
-    """
-    wall, cpu = time.perf_counter(), time.process_time()
-    stage: MaskStage = job.stage
-    space = build_space(config, bench.model, state, stage.names, stage.kept)
-    histories: list[_History] = []
-    try:
-        end = _phase(config, bench, space, stage, config.ga.num_generations, warm, histories)
-        if final_encoding(config) != stage.encoding and end.best is not None:
-            found = bench.encoding.bits_of(end.best.genome)
-            stage = replace(stage, encoding=final_encoding(config))
-            bench = replace(bench, encoding=build_mask_encoding(stage.encoding, space))
-            end = _phase(config, bench, space, stage, config.masks.polish_generations, [found], histories)
-        best, reason = end.best, "no candidate could be scored"
-    except (CandidateError, RunError) as error:
-        best, reason = None, error.message
-    cost = Cost(time.perf_counter() - wall, time.process_time() - cpu, bench.training_batch.size, os.getpid())
-    if best is None:
-        return Outcome(job, Evaluation(job.genome.digest, job.rung, Status.FAILED, {}, reason=reason), cost)
-    rows = [row for history in histories for row in history.by_generation()]
-    history = tuple({**row, "generation": number} for number, row in enumerate(rows))
-    return Outcome(job, best.entry.evaluation, cost, Found(best.genome, best.entry.fitness or 0.0, history))
-
-
-def _phase(
-    config: Config,
-    bench: MaskBench,
-    space: MaskSpace,
-    stage: MaskStage,
-    generations: int,
-    first: Sequence[UnitBits],
-    histories: list[_History],
-) -> SearchEnd:
-    """One search in this process, whose candidates go to a history of its own."""
-    # The encoding enters the seed only of a search that follows another one of the same weights.
-    place = stage.names if not histories else (*stage.names, stage.encoding)
-    seeds = SeedTree(config.run.seed).child("alone", stage.step, *place)
-    histories.append(_History(config, bench.baseline))
-    return run_search(
-        build_search(config, bench.encoding, seeds, first_genomes(bench.encoding, space, first)),
-        InProcessExecutor(
-            lambda: lambda one: Outcome(one, *evaluate_masks(bench, one.genome, one.rung)),
-            workers=1,
-            threads=torch.get_num_threads(),
-            notify=ignore,
-        ),
-        histories[-1],
-        generations=generations,
-        yardstick=mask_yardstick(config),
-        may_go_on=histories[-1].may_go_on,
-        notify=ignore,
-        enough=lambda entry: sparse_enough(config, entry.evaluation.objectives["layer_sparsity"]),
-    )
-
-
-def final_encoding(config: Config) -> str:
-    """What the genome stands for that a layer's search of its own ends with: single bits where it is polished."""
-    return POLISH if config.masks.polish_generations else config.search.encoding
-
-
-def mask_yardstick(config: Config) -> Yardstick:
-    """What mask candidates are worth."""
-    fitness = MaskFitness(config.fitness.w_acc, config.fitness.w_sparsity, config.fitness.w_loss)
-    searched = config.search.objectives
-    return Yardstick(
-        lambda evaluation: fitness(evaluation.objectives),
-        lambda evaluation: costs_of(evaluation, searched),
-        len(searched),
-    )
-
-
-def sparse_enough(config: Config, sparsity: float) -> bool:
-    """Whether the target sparsity is reached, where there is one."""
-    target = config.masks.target_sparsity
-    return target is not None and sparsity >= target
-
-
-class _History(MemoryJournal):
-    def __init__(self, config: Config, baseline: Mapping[str, float]) -> None:
-        super().__init__()
-        self._progress = Progress(config, baseline)
-
-    def append(self, entry: JournalEntry) -> None:
-        """Keep the entry."""
-        super().append(entry)
-        self._progress.take([entry])
-
-    def may_go_on(self, generation: int) -> bool:
-        """Whether the search has neither stalled nor reached its target."""
-        del generation
-        return not self._progress.verdict()
-
-    def by_generation(self) -> Sequence[Mapping[str, float]]:
-        """The best so far at the end of each generation, with the sparsity of the weights that are searched."""
-        best: JournalEntry | None = None
-        rows: dict[int, Mapping[str, float]] = {}
-        for entry in self.entries:
-            if entry.fitness is not None and (best is None or merit(entry) > merit(best)):
-                best = entry
-            if best is not None:
-                measured = best.evaluation.objectives
-                rows[entry.generation] = {
-                    "generation": entry.generation,
-                    "fitness": best.fitness or 0.0,
-                    **measured,
-                    "sparsity": measured["layer_sparsity"],
-                }
-        return list(rows.values())

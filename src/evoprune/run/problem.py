@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,17 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from evoprune.errors import ConfigError
+from evoprune.data.task import Task
+from evoprune.errors import ConfigError, UsageError
 from evoprune.events import Listener, ignore
+from evoprune.execution.apart import shielded
+from evoprune.nn_utils.cloning import clone
+from evoprune.nn_utils.fingerprint import fingerprint
+from evoprune.nn_utils.independence import check_copies
+from evoprune.nn_utils.own_memory import require_own_memory
 from evoprune.plugins import resolve
 from evoprune.rng import isolated_rng
-from evoprune.space.fingerprint import fingerprint
-from evoprune.task import Task
+from evoprune.store.dense_factory import check_factory, unwrapped
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,19 @@ class Problem:
         task: Data, loss and metric.
         example_inputs: A tensor, a tuple of positional or a dict of keyword arguments for one forward pass.
         factory: Import path of a function or class that builds the dense network without arguments, where known.
+        given: The network before anything ran, with the parameters of `model`; None where nobody asked to keep it.
     """
 
     model: nn.Module
     task: Task
     example_inputs: Any
     factory: str | None = None
+    given: nn.Module | None = None
+
+    def keeping_given(self) -> Problem:
+        """The problem with a copy of its network as it is now; parameters, which take the most room, are shared."""
+        shared: dict[int, Any] = {id(parameter): parameter for parameter in self.model.parameters()}
+        return replace(self, given=clone(self.model, shared))
 
 
 class ProblemSource(Protocol):
@@ -47,15 +58,21 @@ class LiveSource:
     """A problem that the caller holds; travels to worker processes by pickling.
 
     Attributes:
-        problem: Its model is copied at every load and so stays as it is.
+        problem: The problem; its model is copied at every load and so stays as it is.
     """
 
     problem: Problem
 
     def load(self, notify: Listener = ignore) -> Problem:
-        """The problem, with a model of its own."""
+        """The problem, with a model of its own.
+
+        Raises:
+            UnsupportedModelError: The model can't be copied, its copies go on using it, or its weights share memory.
+        """
         del notify
-        return replace(self.problem, model=copy.deepcopy(self.problem.model))
+        require_own_memory(self.problem.model)
+        shielded(self.problem.model, lambda: check_copies(self.problem.model, self.problem.example_inputs))
+        return replace(self.problem, model=clone(self.problem.model))
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class RecipeSource:
 
         Raises:
             ConfigError: It is unknown, does not take an argument that was set, or returns something else.
+            UnsupportedModelError: Weights of its network share memory.
         """
         recipe = resolve("recipes", self.name)
         if not callable(recipe):
@@ -104,11 +122,12 @@ class RecipeSource:
             isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], nn.Module) and isinstance(made[1], Task)
         ):
             raise ConfigError(f"recipe {self.name!r} must return (model, evoprune.Task, example_inputs)")
+        require_own_memory(made[0])
         return Problem(*made, factory=factory_of(made[0]))
 
 
 def factory_of(model: nn.Module) -> str | None:
-    """Import path of the model's class, when that builds such a network without arguments; None otherwise."""
+    """Import path of the model's class, when that builds the same modules with tensors of the same shapes; None otherwise."""
     kind = type(model)
     if "<locals>" in kind.__qualname__:
         return None
@@ -118,5 +137,37 @@ def factory_of(model: nn.Module) -> str | None:
             built = kind()
     except Exception:  # whatever a constructor of the user's may raise
         return None
-    same = repr(built) == repr(model) and fingerprint(built) == fingerprint(model)
+    same = _kinds(built) == _kinds(model) and fingerprint(built) == fingerprint(model)
     return f"{kind.__module__}:{kind.__qualname__}" if same else None
+
+
+def _kinds(model: nn.Module) -> dict[str, type]:
+    return {path: type(module) for path, module in model.named_modules(remove_duplicate=False)}
+
+
+def problem_of(model: nn.Module, task: Task, example_inputs: Any, factory: str | None = None) -> Problem:
+    """The problem of what the caller holds, the network without what parallel training or averaging wraps around it.
+
+    Raises:
+        UsageError: The factory builds no such network.
+    """
+    inner = unwrapped(model)
+    return Problem(inner, task, example_inputs, factory_of(inner) if factory is None else check_factory(factory, inner))
+
+
+def problem_in_hand(model: nn.Module | None, task: Task | None, example_inputs: Any) -> Problem | None:
+    """What a run was started with from Python; None where nothing is given.
+
+    Raises:
+        UsageError: Only a part of it is given.
+    """
+    given = {"model": model, "task": task, "example_inputs": example_inputs}
+    missing = [name for name, value in given.items() if value is None]
+    if model is not None and task is not None and example_inputs is not None:
+        return problem_of(model, task, example_inputs)
+    if len(missing) < len(given):
+        raise UsageError(
+            f"{' and '.join(name for name in given if name not in missing)} without {' and '.join(missing)}",
+            "pass model=, task= and example_inputs= as evolve was called with them, or none of them for a recipe's run",
+        )
+    return None

@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from evoprune.errors import ConfigError
 from evoprune.events import CandidateEvaluated, Decision, Event, Listener
 from evoprune.objectives.constraint import Constraint, total_violation
 from evoprune.results import Status
-from evoprune.run.config import Config
-from evoprune.run.journal import JournalEntry
+from evoprune.run.candidate_scores import merit
 from evoprune.run.loop import EvaluationLog
-from evoprune.run.mask_measures import SPARSITIES
 from evoprune.run.time_budget import TimeBudget
-from evoprune.run.yardstick import merit
+from evoprune.store.journal import JournalEntry
+
+
+@dataclass(frozen=True)
+class Ends:
+    """When a search is over before its last generation.
+
+    Attributes:
+        target: Bounds that end it once a candidate keeps them all.
+        stall_generations: Generations without a better candidate that end it; None: any number.
+        max_candidates: Candidates of all searches of the run that end them; None: any number.
+    """
+
+    target: tuple[Constraint, ...]
+    stall_generations: int | None
+    max_candidates: int | None
 
 
 class Progress:
     """How one search gets on, entry by entry; a function of the journal alone, and so the same at every resume.
 
     Args:
-        config: Says after how many generations without a better candidate a search has stalled, and what its target is.
+        ends: When it is over.
         baseline: The dense network's value of each measure.
     """
 
-    def __init__(self, config: Config, baseline: Mapping[str, float]) -> None:
-        self._patience = config.run.stall_generations
-        self._target = targets_of(config)
+    def __init__(self, ends: Ends, baseline: Mapping[str, float]) -> None:
+        self._patience = ends.stall_generations
+        self._target = ends.target
         self._baseline = baseline
         self._best = (-math.inf, -math.inf)
         self._best_in = self._latest = -1
@@ -63,30 +76,30 @@ class StopRules:
     time end them all. What stands in the journal is never stopped short: of the clock alone a resumed run may think otherwise.
 
     Args:
-        config: The run's settings.
-        journal: Of the run, all searches in one.
+        ends: When a search is over.
+        journal: Journal of the run, all searches in one.
         baseline: The dense network's value of each measure.
-        time_budget: Asked last.
-        notify: Told why a search ends.
+        time_budget: Time budget, which is asked last.
+        notify: Called with the reason why a search ends.
     """
 
     def __init__(
         self,
-        config: Config,
+        ends: Ends,
         journal: EvaluationLog,
         baseline: Mapping[str, float],
         time_budget: TimeBudget,
         notify: Listener,
     ) -> None:
-        self._config, self._journal, self._baseline = config, journal, baseline
+        self._ends, self._journal, self._baseline = ends, journal, baseline
         self._time_budget, self._notify = time_budget, notify
-        self._progress = Progress(config, baseline)
+        self._progress = Progress(ends, baseline)
         self._seen = 0
 
     def begin_search(self, first: int) -> None:
         """A search begins whose first journal line is `first`."""
         self._seen = first
-        self._progress = Progress(self._config, self._baseline)
+        self._progress = Progress(self._ends, self._baseline)
 
     def watch(self, event: Event) -> None:
         """Count an evaluated candidate."""
@@ -103,23 +116,17 @@ class StopRules:
         return self._time_budget(generation, begun=len(self._journal.entries) > self._seen)
 
     def _enough(self) -> str:
-        most = self._config.run.max_candidates
+        most = self._ends.max_candidates
         return f"{self._seen} candidates, run.max_candidates is {most}" if most and self._seen >= most else ""
 
 
-def targets_of(config: Config) -> tuple[Constraint, ...]:
-    """The bounds of `run.target`; those on sparsity as they stand, because a fraction of a dense network's is 0."""
-    parsed = [Constraint.parse(text) for text in config.run.target or ()]
-    return tuple(replace(one, relative=False) if one.objective in SPARSITIES else one for one in parsed)
-
-
-def check_target(config: Config, measured: Sequence[str]) -> None:
-    """See that `run.target` is about what candidates are measured by.
+def check_target(target: Sequence[Constraint], measured: Sequence[str]) -> None:
+    """See that a target is about what candidates are measured by.
 
     Raises:
         ConfigError: It is not, and would never be reached.
     """
-    unknown = [one.objective for one in targets_of(config) if one.objective not in measured]
+    unknown = [one.objective for one in target if one.objective not in measured]
     if unknown:
         raise ConfigError(
             f"run.target: {unknown[0]!r} is not measured; of each candidate there are {', '.join(measured)}",

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import resource
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from evoprune.events import Listener, StageEnded, StageStarted
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 
 def cpu_seconds() -> float:
-    """CPU seconds so far of this process and of those children that have ended."""
+    """CPU seconds so far of this process and of those children that have ended; without these where the system doesn't say."""
+    if resource is None:
+        return sum(os.times()[:4])
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 

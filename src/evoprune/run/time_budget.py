@@ -11,14 +11,11 @@ from torch import nn
 
 from evoprune.evaluation.training import Schedule, StepListener
 from evoprune.events import Decision, Event, Listener
-from evoprune.pruning.cloning import clone
-from evoprune.run.store import RunStore
+from evoprune.nn_utils.cloning import clone
+from evoprune.store.run_directory import RunStore
 
 RESERVE: Final = 0.25
 """Share of a time budget kept back for retraining and judging the best network."""
-GENERATION: Final = "generation_s"
-SPENT: Final = "spent_s"
-EPOCHS: Final = "epochs_in_time"
 SHORTEST_EPOCHS: Final = 1.0
 """That a training is cut down to at most: a network that was pruned and not trained is of no use to anybody."""
 _KEPT_EVERY_S: Final = 1.0
@@ -37,15 +34,18 @@ class TimeBudget:
     after its last event, and at most a second before that.
 
     Args:
-        seconds: For the whole run; a share of it is kept back for the final model. None: no limit.
+        seconds: Seconds for the whole run; a share of them is kept back for the final model. None: no limit.
         started: When this process began with the run, by `time.perf_counter`.
         store: Keeps the decisions, and the time that was spent.
-        notify: Told of them.
+        notify: Called with each decision.
+        reserve: Share of the seconds that is kept back for the final model.
     """
 
-    def __init__(self, seconds: float | None, started: float, store: RunStore, notify: Listener) -> None:
-        self._seconds = seconds
-        self._started = started - (store.recall(SPENT) or 0.0)
+    def __init__(
+        self, seconds: float | None, started: float, store: RunStore, notify: Listener, *, reserve: float = RESERVE
+    ) -> None:
+        self._seconds, self._reserve = seconds, reserve
+        self._started = started - (store.manifest.spent_s or 0.0)
         self._store = store
         self._notify = notify
         self._kept = time.perf_counter()
@@ -56,20 +56,21 @@ class TimeBudget:
 
         It is expected to take as long as the one before, with the training between them where there was one.
         """
-        decided = self._store.recall("stopped_before_generation")
-        if decided is not None:
-            return generation < int(decided)
+        manifest = self._store.manifest
+        if manifest.stopped_before_generation is not None:
+            return generation < manifest.stopped_before_generation
         if begun or self._seconds is None:
             self._asked = None  # what is replayed says nothing of how long it took
             return True
         now = self._elapsed
         if self._asked is not None:
-            self._store.remember(GENERATION, round(now - self._asked, 1))
+            manifest = replace(manifest, generation_s=round(now - self._asked, 1))
+            self._store.update(manifest)
         self._asked = now
-        expected = self._store.recall(GENERATION) or 0.0
-        if generation == 0 or now + expected < (1 - RESERVE) * self._seconds:
+        expected = manifest.generation_s or 0.0
+        if generation == 0 or now + expected < (1 - self._reserve) * self._seconds:
             return True
-        self._store.remember("stopped_before_generation", generation)
+        self._store.update(replace(manifest, stopped_before_generation=generation))
         self._notify(Decision("time budget", f"the search stops before generation {generation}"))
         return False
 
@@ -79,19 +80,19 @@ class TimeBudget:
         """How many epochs a training may take, so that it ends in time; not less than one, unless fewer are wanted.
 
         Args:
-            training: Its name; of each, the decision is kept.
+            training: Name of the training; the decision is kept for each name.
             wanted: Epochs without a budget.
             seconds_per_epoch: Measures how fast it is, when there is something to decide.
-            share: Of the time that is left, for this training.
+            share: Share of the time left that this training may take.
         """
         if self._seconds is None or wanted <= SHORTEST_EPOCHS:
             return wanted
-        known = self._store.recall(EPOCHS) or {}
+        known = self._store.manifest.epochs_in_time
         if training not in known:
             left = share * (self._seconds - self._elapsed)
             fitting = round(max(left / seconds_per_epoch(), SHORTEST_EPOCHS), 2)
             known = {**known, training: min(wanted, fitting)}
-            self._store.remember(EPOCHS, known)
+            self._store.update(replace(self._store.manifest, epochs_in_time=known))
             if fitting < wanted:
                 self._notify(Decision("time budget", f"{training} is cut to {fitting:g} of {wanted:g} epochs"))
         return min(wanted, float(known[training]))
@@ -102,7 +103,7 @@ class TimeBudget:
         now = time.perf_counter()
         if self._seconds is not None and now - self._kept >= _KEPT_EVERY_S:
             self._kept = now
-            self._store.remember(SPENT, round(self._elapsed, 1))
+            self._store.update(replace(self._store.manifest, spent_s=round(self._elapsed, 1)))
 
     @property
     def _elapsed(self) -> float:

@@ -25,11 +25,28 @@ class Representation(Protocol):
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """What a search asks for: a genome, how much work its score may cost, and what it was bred from.
+
+    Attributes:
+        genome: Valid and new at this fidelity.
+        fidelity: The rung to score it at, counted from 0, the cheapest.
+        parents: Digests of the genomes that it was bred from; none for one that was drawn at random or given.
+        start: Digest and fidelity of the genome whose trained weights it begins with; None for the dense network's.
+    """
+
+    genome: BitGenome
+    fidelity: int = 0
+    parents: tuple[str, ...] = ()
+    start: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
 class Scored:
     """A genome with what the search needs to know of its evaluation.
 
     Attributes:
-        genome: As it was asked.
+        genome: The genome, as it was asked.
         fitness: The one number that single-objective searches breed by, higher is better; finite, 0 for a candidate that FAILED.
         costs: One number per objective for the others, lower is better; finite, zeros for a candidate that FAILED.
         violation: 0 when feasible; a failed candidate has more than any infeasible one.
@@ -47,14 +64,17 @@ class SearchSettings:
 
     Attributes:
         pop_size: Individuals per generation, at least 2.
-        mutation_rate: Probability that a bit flips.
+        mutation_rate: Probability that a bit flips; of `swap` the largest share of ones that are exchanged.
         crossover_rate: Probability that two parents are crossed, otherwise copied.
         tournament_size: Individuals compared for each parent, at most `pop_size`.
         elitism: Best parents that outlive their generation, below `pop_size`.
         initial_keep: Lowest and highest share kept per group in the first generation.
         crossover: `uniform` or `single-point`.
-        mutation: `flip`, or `prune`, which only ever turns a 1 into a 0.
+        mutation: `flip`; `prune`, which only ever turns a 1 into a 0; or `swap`, which keeps the number of ones.
         initial: Genomes of the first generation, best first; the rest of it is drawn at random.
+        sizes: Candidates of each generation, for searches whose generations differ; `pop_size` in all when empty.
+        inherit: Whether candidates begin with trained weights, for searches that say where from.
+        control: Whether the best of the `initial` genomes is scored in every generation, though it may be no parent any more.
     """
 
     pop_size: int
@@ -66,6 +86,9 @@ class SearchSettings:
     crossover: str = "uniform"
     mutation: str = "flip"
     initial: Sequence[BitGenome] = ()
+    sizes: tuple[int, ...] = ()
+    inherit: bool = True
+    control: bool = False
 
 
 class Search(Protocol):
@@ -73,10 +96,10 @@ class Search(Protocol):
 
     The caller alternates `ask` and `tell`, and tells every genome of a batch, in the order asked. A search is a function of its
     seed and of what it was told: run twice with the same answers, it asks for the same genomes. This is what resume rests on.
-    It never asks for a genome twice.
+    It never asks for a genome twice at one fidelity.
     """
 
-    def ask(self) -> Sequence[BitGenome]:
+    def ask(self) -> Sequence[Proposal]:
         """The next batch, valid and new; empty when there is nothing left to try."""
 
     def tell(self, scored: Sequence[Scored]) -> None:
@@ -95,8 +118,8 @@ class AsynchronousSearch(Search, Protocol):
     the same genomes.
     """
 
-    def ask_one(self) -> BitGenome | None:
-        """One more genome, valid and new; None when it finds none, which may change with the next that it is told."""
+    def ask_one(self) -> Proposal | None:
+        """One more, valid and new; None when it finds none, which may change with the next that it is told."""
 
     def tell_one(self, scored: Scored) -> None:
         """Costs of any genome that was asked for and not told yet.

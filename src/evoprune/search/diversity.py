@@ -15,7 +15,7 @@ def mean_hamming_distance(population: Sequence[BitGenome]) -> float:
     """Mean share of differing bits over all pairs: 0 when all are alike, 0.5 for random ones.
 
     Args:
-        population: At least two genomes of one length. Bits are unpacked a block at a time, so that large genomes stay packed.
+        population: Two or more genomes of one length. Bits are unpacked a block at a time, so that large genomes stay packed.
     """
     count, length = len(population), population[0].length
     packed = [genome.packed for genome in population]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evoprune.genome import BitGenome
 from evoprune.search.base import Representation
+from evoprune.search.swap import swap_bits
 
 CHUNK: Final = 1 << 20
 """Random numbers drawn at once."""
@@ -79,4 +80,4 @@ def _random_bits(genome: BitGenome, rate: float, generator: np.random.Generator)
 
 
 CROSSOVERS: Final = {"uniform": uniform_crossover, "single-point": single_point_crossover}
-MUTATIONS: Final = {"flip": flip_bits, "prune": prune_bits}
+MUTATIONS: Final = {"flip": flip_bits, "prune": prune_bits, "swap": swap_bits}

@@ -7,12 +7,14 @@ a bit, and every operator works on packed bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.nsga2 import NSGA2, RankAndCrowding
+from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
@@ -23,14 +25,14 @@ from pymoo.core.sampling import Sampling
 from pymoo.core.survival import Survival
 from pymoo.core.termination import NoTermination
 from pymoo.operators.selection.tournament import TournamentSelection
+from pymoo.util.ref_dirs import get_reference_directions
 
 from evoprune.genome import BitGenome
-from evoprune.search.base import Representation, Scored, SearchSettings
-from evoprune.search.operators import CROSSOVERS, MUTATIONS, sample
+from evoprune.search.base import Proposal, Representation, Scored, SearchSettings
+from evoprune.search.lineage import Lineage
+from evoprune.search.variation import Variation, variation_of
 
 Objects = NDArray[np.object_]
-PairOperator = Callable[[BitGenome, BitGenome, np.random.Generator], tuple[BitGenome, BitGenome]]
-BitOperator = Callable[[BitGenome, float, np.random.Generator], BitGenome]
 SAMPLING_ATTEMPTS = 100
 
 
@@ -40,7 +42,8 @@ class PymooSearch:
     Args:
         algorithm: Set up with the operators of this file.
         seen: Digests that the algorithm's duplicate elimination consults; that of every genome asked is added.
-        costs_of: What pymoo minimises, from what is told.
+        lineage: Parents of each genome that the algorithm's operators have bred.
+        costs_of: Returns the costs that pymoo minimises, from a scored genome.
         objectives: Number of these costs.
         seed: Seed of pymoo's generator.
     """
@@ -49,27 +52,29 @@ class PymooSearch:
         self,
         algorithm: GeneticAlgorithm,
         seen: set[str],
+        lineage: Lineage,
         *,
         costs_of: Callable[[Scored], Sequence[float]],
         objectives: int,
         seed: int,
     ) -> None:
         self._algorithm = algorithm
-        self._seen = seen
+        self._seen, self._lineage = seen, lineage
         self._costs_of = costs_of
         self._asked: Any = None
         # One constraint carries every violation, failures included; pymoo compares it before any objective.
         problem = Problem(n_var=1, n_obj=objectives, n_ieq_constr=1, vtype=object)
         algorithm.setup(problem, termination=NoTermination(), seed=seed)
 
-    def ask(self) -> Sequence[BitGenome]:
+    def ask(self) -> Sequence[Proposal]:
         """The next generation's new candidates; empty when no unique child can be bred."""
+        self._lineage.clear()
         self._asked = self._algorithm.ask()
         if self._asked is None or len(self._asked) == 0:
             return ()
         genomes = [individual.X[0] for individual in self._asked]
         self._seen.update(genome.digest for genome in genomes)
-        return genomes
+        return [Proposal(genome, parents=self._lineage.parents(genome)) for genome in genomes]
 
     def tell(self, scored: Sequence[Scored]) -> None:
         """Costs in the order asked."""
@@ -128,49 +133,50 @@ def fittest_of_tournament(pop: Population, tournaments: NDArray[np.int64], **_: 
 
 
 class _Sampling(Sampling):
-    def __init__(self, initial: Sequence[BitGenome], draw: Callable[[np.random.Generator], BitGenome]) -> None:
+    def __init__(self, initial: Sequence[BitGenome], variation: Variation) -> None:
         super().__init__()
-        self._initial = initial
-        self._draw = draw
+        self._initial, self._variation = initial, variation
 
     def _do(self, problem: Problem, n_samples: int, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
         found: dict[BitGenome, None] = dict.fromkeys(self._initial[:n_samples])
         for _ in range(SAMPLING_ATTEMPTS * n_samples):
             if len(found) == n_samples:
                 break
-            found.setdefault(self._draw(random_state))
+            found.setdefault(self._variation.sample(random_state))
         return as_objects(list(found))
 
 
 class _PairCrossover(Crossover):
-    def __init__(self, cross: PairOperator, rate: float) -> None:
+    def __init__(self, variation: Variation, rate: float, lineage: Lineage) -> None:
         super().__init__(n_parents=2, n_offsprings=2, prob=rate)
-        self._cross = cross
+        self._variation, self._lineage = variation, lineage
 
     def _do(self, problem: Problem, X: Objects, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
         children = np.empty_like(X)
         for mating in range(X.shape[1]):
-            children[:, mating, 0] = self._cross(X[0, mating, 0], X[1, mating, 0], random_state)
+            parents = X[0, mating, 0], X[1, mating, 0]
+            children[:, mating, 0] = self._variation.cross(*parents, random_state)
+            for child in children[:, mating, 0]:
+                self._lineage.bred(child, *parents)
         return children
 
 
-class _BitMutation(Mutation):
-    def __init__(self, mutate: BitOperator, rate: float) -> None:
+class _GenomeMutation(Mutation):
+    def __init__(self, variation: Variation, lineage: Lineage) -> None:
         super().__init__(prob=1.0)
-        self._mutate = mutate
-        self._rate = rate
+        self._variation, self._lineage = variation, lineage
 
     def _do(self, problem: Problem, X: Objects, *args: Any, random_state: Any = None, **kwargs: Any) -> Objects:
-        return as_objects([self._mutate(row[0], self._rate, random_state) for row in X])
+        return as_objects([self._lineage.changed(row[0], self._variation.mutate(row[0], random_state)) for row in X])
 
 
 class _Repair(Repair):
-    def __init__(self, repair: Callable[[BitGenome], BitGenome]) -> None:
+    def __init__(self, repair: Callable[[BitGenome], BitGenome], lineage: Lineage) -> None:
         super().__init__()
-        self._repair = repair
+        self._repair, self._lineage = repair, lineage
 
     def _do(self, problem: Problem, X: Objects, **kwargs: Any) -> Objects:
-        return as_objects([self._repair(row[0]) for row in X])
+        return as_objects([self._lineage.changed(row[0], self._repair(row[0])) for row in X])
 
 
 class _NeverAgain(DuplicateElimination):
@@ -203,31 +209,75 @@ def genetic(representation: Representation, settings: SearchSettings, *, objecti
     """The classical genetic algorithm on fitness: tournament, uniform crossover, bit flips, elitist replacement."""
     del objectives
     seen: set[str] = set()
+    lineage = Lineage()
     algorithm = GeneticAlgorithm(
         selection=TournamentSelection(func_comp=fittest_of_tournament, pressure=settings.tournament_size),
         survival=ElitistReplacement(settings.elitism),
-        **_variation(representation, settings, seen),
+        **_variation(representation, settings, seen, lineage),
     )
-    return PymooSearch(algorithm, seen, costs_of=lambda one: (-one.fitness,), objectives=1, seed=seed)
+    return PymooSearch(algorithm, seen, lineage, costs_of=lambda one: (-one.fitness,), objectives=1, seed=seed)
 
 
 def nsga2(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> PymooSearch:
     """NSGA-II on all costs, a front in one run; its tournaments are binary (Deb et al. 2002)."""
     seen: set[str] = set()
-    algorithm = NSGA2(survival=RankAndCrowding(), **_variation(representation, settings, seen))
-    return PymooSearch(algorithm, seen, costs_of=lambda one: one.costs, objectives=objectives, seed=seed)
+    lineage = Lineage()
+    algorithm = NSGA2(survival=RankAndCrowding(), **_variation(representation, settings, seen, lineage))
+    return PymooSearch(algorithm, seen, lineage, costs_of=lambda one: one.costs, objectives=objectives, seed=seed)
 
 
-def _variation(representation: Representation, settings: SearchSettings, seen: set[str]) -> dict[str, Any]:
+def nsga3(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> PymooSearch:
+    """NSGA-III on all costs, for more objectives than three, where crowding says little (Deb and Jain 2014).
+
+    Survivors are spread over as many reference directions as the population is large, at most: those of Das and Dennis.
+    """
+    seen: set[str] = set()
+    lineage = Lineage()
+    directions = reference_directions(objectives, settings.pop_size)
+    algorithm = NSGA3(
+        directions,
+        selection=TournamentSelection(func_comp=less_violation_of_tournament, pressure=2),
+        **_variation(representation, settings, seen, lineage),
+    )
+    return PymooSearch(algorithm, seen, lineage, costs_of=lambda one: one.costs, objectives=objectives, seed=seed)
+
+
+def reference_directions(objectives: int, most: int) -> NDArray[np.float64]:
+    """[directions, objectives] points of the unit simplex, in as many equal parts as give at most `most` of them."""
+    partitions = 1
+    while comb(partitions + objectives, objectives - 1) <= most and objectives > 1:
+        partitions += 1
+    directions: NDArray[np.float64] = get_reference_directions("das-dennis", objectives, n_partitions=partitions)
+    return directions
+
+
+def less_violation_of_tournament(
+    pop: Population, tournaments: NDArray[np.int64], *, random_state: np.random.Generator, **_: Any
+) -> NDArray[np.int64]:
+    """Winner of each tournament: least violation, and of equals any, as NSGA-III leaves all else to its survival.
+
+    pymoo 0.6.2's own comparator draws from numpy's global generator unless it is told otherwise.
+    """
+    violation = pop.get("CV")[:, 0][tournaments]
+    drawn = random_state.random(tournaments.shape)
+    order = np.lexsort((drawn, violation), axis=1)
+    winners: NDArray[np.int64] = tournaments[np.arange(len(tournaments)), order[:, 0]][:, None]
+    return winners
+
+
+def _variation(
+    representation: Representation, settings: SearchSettings, seen: set[str], lineage: Lineage
+) -> dict[str, Any]:
+    variation = variation_of(representation, settings)
     return {
         "pop_size": settings.pop_size,
         "n_offsprings": settings.pop_size,
         "sampling": _Sampling(
             [representation.repair(genome) for genome in settings.initial],
-            lambda generator: sample(representation, settings.initial_keep, generator),
+            variation,
         ),
-        "crossover": _PairCrossover(CROSSOVERS[settings.crossover], settings.crossover_rate),
-        "mutation": _BitMutation(MUTATIONS[settings.mutation], settings.mutation_rate),
-        "repair": _Repair(representation.repair),
+        "crossover": _PairCrossover(variation, settings.crossover_rate, lineage),
+        "mutation": _GenomeMutation(variation, lineage),
+        "repair": _Repair(representation.repair, lineage),
         "eliminate_duplicates": _NeverAgain(seen),
     }

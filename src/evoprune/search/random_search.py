@@ -1,4 +1,4 @@
-"""Random search: the yardstick that every evolved result has to beat at equal compute."""
+"""Random search: the baseline that every evolved result has to beat at equal compute."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from evoprune.genome import BitGenome
-from evoprune.search.base import Representation, Scored, SearchSettings
-from evoprune.search.operators import sample
+from evoprune.search.base import Proposal, Representation, Scored, SearchSettings
+from evoprune.search.variation import variation_of
 
 ATTEMPTS = 100
 
@@ -18,17 +18,16 @@ class RandomSearch:
 
     def __init__(self, representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> None:
         del objectives
-        self._representation = representation
+        self._variation = variation_of(representation, settings)
         self._pop_size = settings.pop_size
-        self._keep_range = settings.initial_keep
         self._generator = np.random.default_rng(seed)
         self._seen: set[str] = set()
         self._outstanding: set[str] = set()
         self._population: Sequence[BitGenome] = ()
 
-    def ask(self) -> Sequence[BitGenome]:
+    def ask(self) -> Sequence[Proposal]:
         """The next batch; shorter, at last empty, when nearly every genome was tried."""
-        batch: list[BitGenome] = []
+        batch: list[Proposal] = []
         for _ in range(ATTEMPTS * self._pop_size):
             if len(batch) == self._pop_size:
                 break
@@ -39,12 +38,12 @@ class RandomSearch:
         """Nothing is learnt; the batch becomes the population that reports look at."""
         self._population = [one.genome for one in scored]
 
-    def ask_one(self) -> BitGenome | None:
+    def ask_one(self) -> Proposal | None:
         """One more sample; None when nearly every genome was tried."""
-        genome = next((genome for _ in range(ATTEMPTS) for genome in self._drawn()), None)
-        if genome is not None:
-            self._outstanding.add(genome.digest)
-        return genome
+        proposal = next((one for _ in range(ATTEMPTS) for one in self._drawn()), None)
+        if proposal is not None:
+            self._outstanding.add(proposal.genome.digest)
+        return proposal
 
     def tell_one(self, scored: Scored) -> None:
         """Nothing is learnt; the latest `pop_size` are the population that reports look at."""
@@ -58,10 +57,10 @@ class RandomSearch:
         """What was told last."""
         return self._population
 
-    def _drawn(self) -> list[BitGenome]:
+    def _drawn(self) -> list[Proposal]:
         """A sample, or nothing where it was drawn before."""
-        genome = sample(self._representation, self._keep_range, self._generator)
+        genome = self._variation.sample(self._generator)
         if genome.digest in self._seen:
             return []
         self._seen.add(genome.digest)
-        return [genome]
+        return [Proposal(genome)]

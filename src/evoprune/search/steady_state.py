@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from evoprune.genome import BitGenome
-from evoprune.search.base import Representation, Scored, SearchSettings
-from evoprune.search.operators import CROSSOVERS, MUTATIONS, sample
+from evoprune.search.base import Proposal, Representation, Scored, SearchSettings
+from evoprune.search.variation import variation_of
 
 ATTEMPTS: Final = 100
 """Genomes made for one that is new."""
@@ -29,14 +29,15 @@ class SteadyStateSearch:
 
     Args:
         representation: Length, groups and repair of the genomes.
-        settings: Of the algorithm; `elitism` has no meaning here, the best always stay.
-        objectives: Taken for the sake of the common signature; this search breeds by fitness.
-        seed: Of everything random in it.
+        settings: Settings of the algorithm; `elitism` has no meaning here, the best always stay.
+        objectives: Unused; this search breeds by fitness.
+        seed: Seeds everything that is random in it.
     """
 
     def __init__(self, representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> None:
         del objectives
         self._representation, self._settings = representation, settings
+        self._variation = variation_of(representation, settings)
         self._generator = np.random.default_rng(seed)
         self._first = iter(dict.fromkeys(representation.repair(genome) for genome in settings.initial))
         self._seen: set[str] = set()
@@ -44,25 +45,26 @@ class SteadyStateSearch:
         self._outstanding: set[str] = set()
         self._ranked: list[Scored] = []
 
-    def ask(self) -> Sequence[BitGenome]:
+    def ask(self) -> Sequence[Proposal]:
         """The first population, then one child after the other; empty when no new one can be bred."""
         wanted = max(1, self._settings.pop_size - self._asked)
-        return [genome for genome in (self.ask_one() for _ in range(wanted)) if genome is not None]
+        return [one for one in (self.ask_one() for _ in range(wanted)) if one is not None]
 
     def tell(self, scored: Sequence[Scored]) -> None:
         """Costs of what was asked last."""
         for one in scored:
             self.tell_one(one)
 
-    def ask_one(self) -> BitGenome | None:
+    def ask_one(self) -> Proposal | None:
         """A random genome, or a child of two of the population."""
         for _ in range(ATTEMPTS):
-            for genome in self._made():
-                if genome.digest not in self._seen:
-                    self._seen.add(genome.digest)
-                    self._outstanding.add(genome.digest)
+            for proposal in self._made():
+                digest = proposal.genome.digest
+                if digest not in self._seen:
+                    self._seen.add(digest)
+                    self._outstanding.add(digest)
                     self._asked += 1
-                    return genome
+                    return proposal
         return None
 
     def tell_one(self, scored: Scored) -> None:
@@ -78,20 +80,22 @@ class SteadyStateSearch:
         """The best that have been told, best first."""
         return [one.genome for one in self._ranked]
 
-    def _made(self) -> Iterator[BitGenome]:
+    def _made(self) -> Iterator[Proposal]:
         """One random genome, or two children of one pair."""
         if self._asked < self._settings.pop_size or not self._ranked:
-            yield next(self._first, None) or sample(self._representation, self._settings.initial_keep, self._generator)
+            first = next(self._first, None)
+            yield Proposal(first or self._variation.sample(self._generator))
             return
         pair = self._winner(), self._winner()
+        parents = tuple(dict.fromkeys(one.digest for one in pair))
         if self._generator.random() < self._settings.crossover_rate:
-            pair = CROSSOVERS[self._settings.crossover](*pair, self._generator)
-        mutate = MUTATIONS[self._settings.mutation]
+            pair = self._variation.cross(*pair, self._generator)
         for child in pair:
-            yield self._representation.repair(mutate(child, self._settings.mutation_rate, self._generator))
+            mutated = self._variation.mutate(child, self._generator)
+            yield Proposal(self._representation.repair(mutated), parents=parents)
 
     def _winner(self) -> BitGenome:
-        """Of a few drawn at random the best: they stand in order."""
+        """The best of a few drawn at random: they stand in order."""
         drawn = self._generator.integers(len(self._ranked), size=self._settings.tournament_size)
         return self._ranked[int(drawn.min())].genome
 

@@ -1,1 +1,1 @@
-"""What of a model may be pruned, and how genomes name a choice."""
+"""What of a model may be pruned: found by following labels through one run, never by a list of architectures."""

@@ -3,66 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from evoprune.name_patterns import one_or_more
+from evoprune.nn_utils.exclusion import excluded_tensors
+from evoprune.nn_utils.fingerprint import fingerprint
+from evoprune.nn_utils.samples import samples_in
 from evoprune.space.attributes import attribute_rules, split_rules
-from evoprune.space.calling import batch_size
 from evoprune.space.coupling import couple
-from evoprune.space.fingerprint import fingerprint
-from evoprune.space.labels import Couplings
+from evoprune.space.feature_widths import feature_rules
 from evoprune.space.pruning_space import PruningSpace
-from evoprune.space.tracing import trace
+from evoprune.space.tracing.tracer import trace
 from evoprune.space.workload import workload
 
 
-def trace_space(model: nn.Module, example_inputs: Any, exclude: Sequence[str] = ()) -> PruningSpace:
+@dataclass(frozen=True)
+class Traced:
+    """What one trace of a model tells.
+
+    Attributes:
+        space: The pruning space.
+        splits: Per group the modules that split its dimension into several.
+        keeps_state: Whether a pass changes what the model keeps besides its parameters.
+    """
+
+    space: PruningSpace
+    splits: dict[str, tuple[str, ...]]
+    keeps_state: bool
+
+
+def trace_space(model: nn.Module, example_inputs: Any, exclude: str | Sequence[str] = ()) -> PruningSpace:
     """What may be pruned as far as the trace can tell.
 
     Args:
         model: Any eager module; untouched.
         example_inputs: A tensor, a tuple or list of arguments, or a dict of keyword arguments.
-        exclude: Name patterns (`layer1.*`) of modules or parameters that must stay as they are.
+        exclude: Names or patterns (`layer1.*`) of modules, with all that is in them, or of parameters that must stay as they are.
 
     Raises:
         UnsupportedModelError: The model is not eager, or can't run on the inputs.
+        UsageError: A pattern of `exclude` names nothing.
     """
-    return traced(model, example_inputs, exclude)[0]
+    return traced(model, example_inputs, exclude).space
 
 
 def traced(
-    model: nn.Module, example_inputs: Any, exclude: Sequence[str] = (), readings: Mapping[str, int] | None = None
-) -> tuple[PruningSpace, dict[str, tuple[str, ...]]]:
-    """As `trace_space`, with the modules that split each group's dimension into several.
+    model: nn.Module,
+    example_inputs: Any,
+    exclude: str | Sequence[str] = (),
+    readings: Mapping[str, int] | None = None,
+    *,
+    training: bool = False,
+) -> Traced:
+    """Trace the space as `trace_space` does, and return what else came up.
 
     Args:
-        model: As for `trace_space`.
-        example_inputs: As for `trace_space`.
-        exclude: As for `trace_space`.
+        model: The network, as for `trace_space`.
+        example_inputs: Inputs of one forward pass, as for `trace_space`.
+        exclude: Names of what must stay, as for `trace_space`.
         readings: `{module: which of the dimensions that it splits one into may be cut}`, counted from the end as -1, -2, ...; the
             innermost where nothing is said.
+        training: Follow a pass in training mode as well.
     """
-    couplings = trace(model, example_inputs, readings or {})
-    _exclude(couplings, exclude)
+    excluded = excluded_tensors(model, one_or_more(exclude))
+    couplings = trace(model, example_inputs, readings or {}, training=training)
+    for block in couplings.blocks.values():
+        if block.tensor in excluded:
+            couplings.freeze_first(block, f"is excluded by {excluded[block.tensor]!r}")
     coupled = couple(couplings)
     space = PruningSpace(
         coupled.groups,
         coupled.frozen,
         fingerprint(model),
         coupled.axis_sizes,
-        (*attribute_rules(model), *split_rules(model, couplings)),
+        (*attribute_rules(model), *feature_rules(model, example_inputs), *split_rules(model, couplings)),
         coupled.single_sided,
         coupled.consumers,
-        workload(model, couplings, coupled.groups, batch_size(example_inputs)),
+        workload(model, couplings, coupled.groups, samples_in(model, example_inputs)),
     )
-    return space, coupled.splits
-
-
-def _exclude(couplings: Couplings, patterns: Sequence[str]) -> None:
-    for block in couplings.blocks.values():
-        module = block.tensor.rpartition(".")[0]
-        for pattern in patterns:
-            if fnmatchcase(block.tensor, pattern) or fnmatchcase(module, pattern):
-                couplings.freeze_first(block, f"is excluded by {pattern!r}")
+    return Traced(space, coupled.splits, couplings.keeps_state)

@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from evoprune.space.labels import Couplings
-from evoprune.space.pruning_space import AttributeRule
+from evoprune.nn_utils.prune_hooks import stored_name
+from evoprune.space.groups import AttributeRule
+from evoprune.space.tracing.labels import Couplings
 
 Found = Iterator[tuple[str, str, int, int, int, bool]]
 
@@ -70,7 +71,8 @@ def _divides(value: object, size: int) -> bool:
 
 def _tensor(module: nn.Module, path: str) -> object:
     owner, _, name = path.rpartition(".")
-    return getattr(module.get_submodule(owner), name, None)
+    inner = module.get_submodule(owner)
+    return getattr(inner, stored_name(inner, name), None)
 
 
 def _conv(module: _ConvNd) -> Found:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evoprune.errors import InvalidPlanError, UnsupportedModelError
+from evoprune.space.groups import Group
+from evoprune.space.kept_lengths import Amounts, KeptLengths, totals
 from evoprune.space.workload import Term, Workload
-
-if TYPE_CHECKING:
-    from evoprune.space.pruning_space import Group
-
-Amounts = NDArray[np.int64]
 
 _COUNT_INSTEAD = "count the pruned model instead: evoprune.count(evoprune.prune(model, plan), example_inputs)"
 
@@ -36,18 +32,15 @@ class PlanCosts:
 class CostModel:
     """A workload, compiled for evaluation.
 
-    Neighbouring units that weigh the same everywhere, most often a whole group, are counted together as a *run*.
-
     Args:
-        groups: Of the space; what the workload says of others is taken as kept.
-        workload: What the costs are made of.
+        groups: Groups of the space; what the workload says of others is taken as kept.
+        workload: Terms that the costs are made of.
     """
 
     def __init__(self, groups: Sequence[Group], workload: Workload) -> None:
         self._groups, self._workload = groups, workload
         self._size = groups[-1].stop if groups else 0
-        self._starts = _run_starts(groups, workload)
-        self._weights, self._fixed = self._positions()
+        self._lengths = KeptLengths(groups, workload.extents)
         self._flops, self._params = self._compiled(workload.flops), self._compiled(workload.params)
 
     def costs(self, bits: ArrayLike) -> PlanCosts:
@@ -64,9 +57,8 @@ class CostModel:
             UnsupportedModelError: A choice cuts what the MACs depend on in a way that can't be predicted.
         """
         keep = self._checked(bits)
-        counts = self._counts(keep)
         self._check_groups(keep)
-        extents = self._extents(counts)
+        extents = self._extents(keep)
         for number, reason in self._workload.minima.items():
             if self._workload.extents[number].size > 1 and (extents[..., number] == 1).any():
                 raise UnsupportedModelError(reason, _COUNT_INSTEAD)
@@ -77,7 +69,7 @@ class CostModel:
         rows = np.ones((len(self._groups) + 1, self._size), dtype=np.bool_)
         for row, group in enumerate(self._groups):
             rows[row, group.start : group.stop] = False
-        found = self._sums(self._extents(self._counts(rows)))
+        found = self._sums(self._extents(rows))
         macs, params = (1 - amounts / np.maximum(1, amounts[-1]) for amounts in (found.macs, found.params))
         guarded = [group.name in self._workload.guards for group in self._groups]
         return [
@@ -96,7 +88,7 @@ class CostModel:
         if not self._groups:
             return
         starts = np.fromiter((group.start for group in self._groups), dtype=np.int64)
-        kept = _totals(keep, starts)
+        kept = totals(keep, starts)
         empty = np.flatnonzero((kept == 0).reshape(-1, len(starts)).any(axis=0))
         if empty.size:
             raise InvalidPlanError(f"group {self._groups[empty[0]].name!r} would keep none of its units")
@@ -104,36 +96,15 @@ class CostModel:
             if group.name in self._workload.guards and (kept[..., place] < group.size).any():
                 raise UnsupportedModelError(self._workload.guards[group.name], _COUNT_INSTEAD)
 
-    def _counts(self, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
-        if not self._size:
-            return np.zeros((*keep.shape[:-1], 0))
-        return _totals(keep, self._starts).astype(np.float64)
-
-    def _extents(self, counts: NDArray[np.float64]) -> Amounts:
-        """[..., runs] kept -> [..., extents + 1] lengths, the last one always 1. Floats hold these numbers exactly."""
-        lengths = (self._fixed + counts @ self._weights).astype(np.int64)
+    def _extents(self, keep: NDArray[np.bool_]) -> Amounts:
+        """[..., size] bits -> [..., extents + 1] lengths, the last one always 1."""
+        lengths = self._lengths.of(keep)
         return np.concatenate([lengths, np.ones_like(lengths[..., :1])], axis=-1)
 
     def _sums(self, extents: Amounts) -> PlanCosts:
         flops, params = ((factors * extents[..., at].prod(-1)).sum(-1) for factors, at in (self._flops, self._params))
         # The very rounding of `count`.
         return PlanCosts(np.rint(flops / 2 / self._workload.samples).astype(np.int64), params)
-
-    def _positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """[runs, extents] positions per kept unit, and [extents] positions that always stay."""
-        known = {group.name: group for group in self._groups}
-        extents = self._workload.extents
-        weights = np.zeros((len(self._starts), len(extents)))
-        fixed = np.array([extent.size for extent in extents], dtype=np.float64)
-        for number, extent in enumerate(extents):
-            for name, counts in extent.parts:
-                group = known.get(name)
-                if group is not None:
-                    per_unit = np.broadcast_to(counts, (group.size,))
-                    inside = (self._starts >= group.start) & (self._starts < group.stop)
-                    weights[inside, number] = per_unit[self._starts[inside] - group.start]
-                    fixed[number] -= per_unit.sum()
-        return weights, fixed
 
     def _compiled(self, terms: Sequence[Term]) -> tuple[Amounts, Amounts]:
         """[terms] factors, and [terms, most extents] numbers of extents, filled up with that of the length 1."""
@@ -143,19 +114,3 @@ class CostModel:
         return np.array([term.factor for term in terms], dtype=np.int64), np.array(numbers, dtype=np.int64).reshape(
             -1, width
         )
-
-
-def _run_starts(groups: Sequence[Group], workload: Workload) -> Amounts:
-    known = {group.name: group for group in groups}
-    starts = [np.array([group.start for group in groups], dtype=np.int64)]
-    for extent in workload.extents:
-        for name, counts in extent.parts:
-            if name in known and len(counts) > 1:
-                starts.append(known[name].start + 1 + np.flatnonzero(np.diff(counts)))
-    return np.unique(np.concatenate(starts))
-
-
-def _totals(keep: NDArray[np.bool_], starts: Amounts) -> Amounts:
-    """How many are kept from each start to the next: [..., size] -> [..., starts]."""
-    totals: Amounts = np.add.reduceat(keep, starts, axis=-1, dtype=np.int64)
-    return totals

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from evoprune.space.labels import FIXED, Block, Couplings, Production
-from evoprune.space.pruning_space import Axis, Frozen, Group, Member
+from evoprune.space.groups import Axis, Frozen, Group, Member
+from evoprune.space.tracing.labels import FIXED, Block, Couplings, Production
 
 _UNREAD = "nothing that evoprune can follow reads it"
 
@@ -246,4 +246,12 @@ def _consumers(couplings: Couplings, blocks: list[Block]) -> frozenset[Axis]:
     read = np.zeros(couplings.atoms, dtype=np.bool_)
     for atoms in couplings.consumed:
         read[atoms] = True
+    spreading = True
+    while spreading:
+        before = int(read.sum())
+        for one, other in couplings.alike:
+            read[one] |= read[other]
+            read[other] |= read[one]
+        read[FIXED] = False
+        spreading = int(read.sum()) > before
     return frozenset((b.tensor, b.dim) for b in blocks if read[b.start : b.start + b.size].any())

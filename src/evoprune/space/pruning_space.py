@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,74 +14,9 @@ from evoprune.errors import InvalidPlanError, UsageError
 from evoprune.plan import AttributeValue, Indices, Kept, PruningPlan
 from evoprune.seeding import SeedTree
 from evoprune.space.cost_model import CostModel, PlanCosts
+from evoprune.space.groups import AttributeRule, Axis, Frozen, Group
 from evoprune.space.ranking import choose
 from evoprune.space.workload import Workload
-
-Axis = tuple[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One dimension of one parameter or buffer that a group reaches into.
-
-    Attributes:
-        tensor: Name of the parameter or buffer.
-        dim: Its dimension.
-        index: [n] int32 positions along it, increasing.
-        unit: [n] int32 unit, counted within the group, that each position belongs to.
-    """
-
-    tensor: str
-    dim: int
-    index: NDArray[np.int32]
-    unit: NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """The units of one coupled dimension.
-
-    Attributes:
-        name: The first layer that produces the units.
-        size: Number of units.
-        members: Everything that goes when a unit goes.
-        constraint: What binds the units, in words.
-        layer_type: Kind of that first layer: `conv`, `conv_transpose`, `linear`, `embedding`, ...
-        start: Position of the first unit in a genome of the whole space.
-        layers: All layers whose outputs the units are.
-    """
-
-    name: str
-    size: int
-    members: tuple[Member, ...]
-    constraint: str
-    layer_type: str
-    start: int
-    layers: tuple[str, ...] = ()
-
-    @property
-    def stop(self) -> int:
-        """Position after the last unit."""
-        return self.start + self.size
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """A layer, or part of one, whose output can't be pruned, and why, in words."""
-
-    name: str
-    reason: str
-
-
-class AttributeRule(NamedTuple):
-    """A module's attribute that follows from how many positions an axis keeps: `kept * factor // divisor`."""
-
-    module: str
-    attribute: str
-    axis: Axis
-    factor: int = 1
-    divisor: int = 1
-    as_tuple: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +26,14 @@ class PruningSpace:
     Units are numbered by group, in the order of `groups`; a choice is one bit per unit.
 
     Attributes:
-        groups: In the order in which the model computes them.
+        groups: The groups, in the order in which the model computes them.
         frozen: Layers that can't be pruned.
         fingerprint: Names the dense structure; the same whatever the weights, dtype and device.
         axis_sizes: `{(tensor, dimension): size}` of every axis that a group reaches into.
         attributes: Module attributes that follow from the axes.
         single_sided: Names of groups that the noise test doesn't apply to, since activations are multiplied with each other.
         consumers: Axes that read a pruned dimension, rather than produce it.
-        workload: What the costs of plans are made of.
+        workload: Terms that the costs of plans are made of.
     """
 
     groups: tuple[Group, ...]
@@ -139,6 +73,10 @@ class PruningSpace:
             axis: (np.concatenate([i for i, _ in found]), np.concatenate([u for _, u in found]))
             for axis, found in parts.items()
         }
+
+    def units_of(self, axis: Axis) -> NDArray[np.int32]:
+        """[n] unit, counted over all groups, that each position of an axis belongs to which may go."""
+        return self._axes[axis][1]
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is computed on demand."""
@@ -194,7 +132,7 @@ class PruningSpace:
         Args:
             score: [size] one number per unit, as `evoprune.importance` gives.
             keep: Fraction of the units to keep, above 0 and at most 1; either this or `macs`.
-            macs: What to keep of the MACs, a fraction up to 1 or a number above; the plan comes within 1 % from below where
+            macs: Part of the MACs to keep, a fraction up to 1 or a number above; the plan comes within 1 % from below where
                 units are small enough.
             scope: `global` compares the units of all groups, `uniform` keeps the same fraction of each.
 
@@ -202,7 +140,7 @@ class PruningSpace:
             UsageError: The score doesn't fit, both or none of the targets are given, or the target can't be reached.
             UnsupportedModelError: The MACs can't be predicted.
         """
-        return self.plan(choose(self, score, keep=keep, macs=macs, scope=scope))
+        return self.plan(choose(self.groups, score, self.cost, keep=keep, macs=macs, scope=scope))
 
     @cached_property
     def cost_model(self) -> CostModel:
@@ -278,6 +216,12 @@ class PruningSpace:
                 value = count * rule.factor // rule.divisor
                 values.setdefault(rule.module, {})[rule.attribute] = (value,) if rule.as_tuple else value
         return values
+
+
+def nothing_to_prune(space: PruningSpace) -> str:
+    """One line that says why a space has no groups."""
+    reasons = frozen_reasons(space.frozen) or "the model has no convolution or linear layer in front of another"
+    return f"nothing can be pruned from this model: {reasons}"
 
 
 def frozen_reasons(frozen: Sequence[Frozen], limit: int = 5) -> str:

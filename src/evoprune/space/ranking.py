@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evoprune.errors import UsageError
-
-if TYPE_CHECKING:
-    from evoprune.space.pruning_space import Group, PruningSpace
+from evoprune.space.cost_model import PlanCosts
+from evoprune.space.groups import Group
 
 Bits = NDArray[np.bool_]
 MacsOf = Callable[[Bits], NDArray[np.int64]]
@@ -34,21 +32,29 @@ _MOST_BITS = 50_000_000
 """Bits in all the exchanges that are compared at once."""
 
 
-def choose(space: PruningSpace, score: ArrayLike, *, keep: float | None, macs: float | None, scope: str) -> Bits:
+def choose(
+    groups: Sequence[Group],
+    score: ArrayLike,
+    cost: Callable[[Bits], PlanCosts],
+    *,
+    keep: float | None,
+    macs: float | None,
+    scope: str,
+) -> Bits:
     """The bits of `PruningSpace.plan_by_importance`: [size] bool.
 
     Raises:
         UsageError: The score doesn't fit, both or none of the targets are given, or the target can't be reached.
     """
-    ranking = Ranking(space.groups, score, scope)
+    ranking = Ranking(groups, score, scope)
     if keep is not None and macs is None:
         return ranking.fraction(keep)
     if macs is None or keep is not None:
         raise UsageError("give either keep= or macs=")
     if not macs > 0:
         raise UsageError(f"macs={macs} is not above 0")
-    dense = int(space.cost(np.ones(space.size, dtype=np.bool_)).macs)
-    return ranking.budget(macs * dense if macs <= 1 else macs, lambda bits: space.cost(bits).macs)
+    dense = int(cost(np.ones(groups[-1].stop if groups else 0, dtype=np.bool_)).macs)
+    return ranking.budget(macs * dense if macs <= 1 else macs, lambda bits: cost(bits).macs)
 
 
 class Ranking:

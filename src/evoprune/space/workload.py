@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from evoprune.space.labels import Couplings, Vector
-
-if TYPE_CHECKING:
-    from evoprune.space.pruning_space import Group
+from evoprune.space.groups import Group
+from evoprune.space.tracing.labels import Couplings, Vector
 
 Counts = NDArray[np.int32]
 
@@ -25,7 +23,7 @@ class Extent:
 
     Attributes:
         size: Positions while everything is kept.
-        parts: By name of each group that reaches into it: [group size] positions that go with a unit, or [1] when all alike.
+        parts: For the name of each group that reaches into it, [group size] positions that go with a unit, or [1] when all alike.
     """
 
     size: int
@@ -44,7 +42,7 @@ class Workload:
     """What a plan costs, before anything is counted.
 
     Attributes:
-        extents: What the terms refer to.
+        extents: Extents that the terms refer to.
         flops: Sum to the FLOPs of a pass over the example inputs.
         params: Sum to the parameters.
         samples: Samples in the example inputs.

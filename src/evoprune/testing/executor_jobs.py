@@ -20,12 +20,7 @@ from evoprune.errors import RunError, UsageError
 from evoprune.events import CandidateTimedOut, Event, WorkerDied
 from evoprune.execution.base import Executor, Job, JobFunction, Outcome
 from evoprune.genome import BitGenome
-from evoprune.pruning.checked import analyze
 from evoprune.results import Cost, Evaluation, Status
-from evoprune.run.assemble import CandidateWork, build_encoding
-from evoprune.run.config import make_config
-from evoprune.run.problem import RecipeSource
-from evoprune.testing.tiny import tiny_recipe
 
 PATIENCE_S: Final = 60.0
 LIMIT_S: Final = 1.0
@@ -60,18 +55,6 @@ class Jobs:
         """The job function."""
         time.sleep(self.setup_s)
         return partial(self.work, self.folder)
-
-
-def tiny_work() -> tuple[CandidateWork, list[Job]]:
-    """Candidates of a real run on the smallest network, whose training draws random numbers: the factory, and three jobs."""
-    config = make_config({"training": {"batch_size": 64, "finetune_steps": 3}})
-    model, _, example_inputs = tiny_recipe()
-    work = CandidateWork(
-        config, RecipeSource(TINY, None, None, seed=0), None, analyze(model, example_inputs), {}, "cpu"
-    )
-    encoding, generator = build_encoding(config, work.space), np.random.default_rng(0)
-    genomes = [encoding.repair(BitGenome.from_bits(generator.random(encoding.length) < 0.7)) for _ in range(3)]
-    return work, [Job(index, genome, rung=0) for index, genome in enumerate(genomes)]
 
 
 def describe_worker(folder: Path, job: Job) -> Outcome:

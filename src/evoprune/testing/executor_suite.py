@@ -23,7 +23,7 @@ import torch
 from evoprune.errors import RunError, UsageError
 from evoprune.events import CandidateTimedOut, Listener, ignore
 from evoprune.execution.base import Executor, Job, JobFactory, Outcome
-from evoprune.execution.threads import torch_threads
+from evoprune.nn_utils.threads import torch_threads
 from evoprune.results import Status
 from evoprune.testing.executor_jobs import (
     KILLER,
@@ -40,9 +40,9 @@ from evoprune.testing.executor_jobs import (
     outcomes,
     raise_an_error,
     take_long_once,
-    tiny_work,
     wait_for_the_last,
 )
+from evoprune.testing.tiny_work import tiny_work
 
 
 class ExecutorFactory(Protocol):

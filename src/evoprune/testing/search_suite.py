@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 from typing import Final
 
@@ -76,10 +76,20 @@ class SearchSuite(ABC):
         assert all(groups.repair(genome) == genome for genome in chain(*asked)), "a genome was not repaired"
 
     def test_ask_never_gives_a_genome_twice(self) -> None:
-        """Neither in one batch nor in two."""
-        asked = list(chain(*play(self._search(), noisy, self.generations)))
+        """Neither in one batch nor in two, unless at another fidelity."""
+        asked = list(chain(*proposed(self._search(), noisy, self.generations)))
         assert len(asked) > SETTINGS.pop_size, "the search ends after its first batch"
         assert len(set(asked)) == len(asked), "a genome was asked for twice"
+
+    def test_starts_are_candidates_that_were_told(self) -> None:
+        """A proposal begins with weights of one that was evaluated before, at the fidelity that it names."""
+        search, told = self._search(), set[tuple[str, int]]()
+        for _ in range(self.generations):
+            proposals = search.ask()
+            starts = {proposal.start for proposal in proposals if proposal.start is not None}
+            assert starts <= told, "a candidate begins with weights that nobody has trained"
+            search.tell([noisy(proposal.genome) for proposal in proposals])
+            told |= {(proposal.genome.digest, proposal.fidelity) for proposal in proposals}
 
     def test_same_seed_gives_same_genomes_while_another_search_runs(self) -> None:
         """Nothing is drawn from a generator that searches share, and the seed makes a difference."""
@@ -101,18 +111,28 @@ class SearchSuite(ABC):
         assert first[0] == turned[0], "the first batch depends on costs not yet told"
         assert (first[1:] != turned[1:]) == self.learns, "costs are to make a difference exactly if the search learns"
 
+    def test_parents_are_genomes_that_were_told(self) -> None:
+        """A proposal names only parents that were evaluated before it was bred."""
+        search, told = self._search(), set[str]()
+        for _ in range(self.generations):
+            proposals = search.ask()
+            unknown = {parent for proposal in proposals for parent in proposal.parents} - told
+            assert not unknown, "a genome has parents that nobody has evaluated"
+            search.tell([noisy(proposal.genome) for proposal in proposals])
+            told |= {proposal.genome.digest for proposal in proposals}
+
     def test_ask_is_empty_once_a_tiny_space_is_used_up(self) -> None:
         """The search ends by itself, and stays ended."""
         for sizes in ((1,), (3,), (2, 2)):
             search = self._search(groups=Groups(*sizes))
-            asked = list(chain(*play(search, noisy, 2 ** (sum(sizes) + 1))))
+            asked = list(chain(*proposed(search, noisy, 2 ** (sum(sizes) + 1))))
             assert 1 <= len(asked) == len(set(asked)), "a genome was asked for twice, or none at all"
             assert not search.ask(), "the search goes on asking though there is nothing left"
 
     def test_search_goes_on_when_no_candidate_is_feasible(self) -> None:
         """Generations that break every bound or fail whole are answers like any other."""
         for answer in (infeasible, failed):
-            asked = play(self._search(), answer, self.generations)
+            asked = proposed(self._search(), answer, self.generations)
             assert len(asked) == self.generations, "the search gave up"
             assert len(set(chain(*asked))) == sum(map(len, asked)), "a genome was asked for twice"
 
@@ -147,7 +167,7 @@ class AsynchronousSearchSuite(SearchSuite):
         groups = Groups(*GROUPS)
         search = self._asynchronous()
         asked = [search.ask_one() for _ in range(5 * SETTINGS.pop_size)]
-        found = [genome for genome in asked if genome is not None]
+        found = [proposal.genome for proposal in asked if proposal is not None]
         assert len(set(found)) == len(asked), "a genome is missing, or was asked for twice"
         assert all(groups.repair(genome) == genome for genome in found), "a genome was not repaired"
 
@@ -157,7 +177,7 @@ class AsynchronousSearchSuite(SearchSuite):
         assert [search.ask_one() for _ in range(SETTINGS.pop_size)] == list(self._search().ask())
 
     def test_same_calls_give_the_same_genomes_and_another_order_others(self) -> None:
-        """Told out of order, with several under way at any time."""
+        """Scores are told out of order, with several candidates under way at any time."""
         asked = stagger(self._asynchronous(), noisy, self.generations, latest_first=True)
         assert asked == stagger(self._asynchronous(), noisy, self.generations, latest_first=True)
         assert len(set(asked)) == len(asked), "a genome was asked for twice"
@@ -169,13 +189,13 @@ class AsynchronousSearchSuite(SearchSuite):
     def test_tell_one_refuses_what_was_never_asked_and_what_is_told_already(self) -> None:
         """Nothing enters the population that nobody has evaluated, or twice."""
         search, stranger = self._asynchronous(), self._asynchronous(seed=1).ask_one()
-        genome = search.ask_one()
-        assert genome is not None, "the search gives nothing"
+        proposal = search.ask_one()
+        assert proposal is not None, "the search gives nothing"
         assert stranger is not None, "the search gives nothing"
-        search.tell_one(noisy(genome))
-        for refused in (genome, stranger):
+        search.tell_one(noisy(proposal.genome))
+        for refused in (proposal, stranger):
             try:
-                search.tell_one(noisy(refused))
+                search.tell_one(noisy(refused.genome))
             except ValueError:
                 continue
             raise AssertionError("a genome was taken that is not under way")
@@ -184,7 +204,7 @@ class AsynchronousSearchSuite(SearchSuite):
         """And stays calm about it."""
         search = self._asynchronous(groups=Groups(2))
         asked = [search.ask_one() for _ in range(8)]
-        found = [genome for genome in asked if genome is not None]
+        found = [proposal.genome for proposal in asked if proposal is not None]
         assert 1 <= len(found) == len(set(found)) <= 3, "a genome was asked for twice, or none at all"
         search.tell_one(noisy(found[0]))
         assert search.ask_one() is None or len(found) < 3, "a genome was asked for twice"
@@ -199,11 +219,23 @@ def play(search: Search, answer: Answer, generations: int) -> list[list[BitGenom
     """Ask and tell until the search is done or `generations` are over; the batches that were asked for."""
     asked: list[list[BitGenome]] = []
     for _ in range(generations):
-        genomes: Sequence[BitGenome] = search.ask()
+        genomes = [proposal.genome for proposal in search.ask()]
         if not genomes:
             break
-        asked.append(list(genomes))
+        asked.append(genomes)
         search.tell([answer(genome) for genome in genomes])
+    return asked
+
+
+def proposed(search: Search, answer: Answer, generations: int) -> list[list[tuple[BitGenome, int]]]:
+    """As `play`, each genome with the fidelity that it was asked for at."""
+    asked: list[list[tuple[BitGenome, int]]] = []
+    for _ in range(generations):
+        proposals = search.ask()
+        if not proposals:
+            break
+        asked.append([(proposal.genome, proposal.fidelity) for proposal in proposals])
+        search.tell([answer(proposal.genome) for proposal in proposals])
     return asked
 
 
@@ -212,10 +244,10 @@ def stagger(search: AsynchronousSearch, answer: Answer, rounds: int, *, latest_f
     asked: list[BitGenome] = []
     under_way: list[BitGenome] = []
     for _ in range(rounds * SETTINGS.pop_size):
-        genome = search.ask_one()
-        if genome is not None:
-            asked.append(genome)
-            under_way.append(genome)
+        proposal = search.ask_one()
+        if proposal is not None:
+            asked.append(proposal.genome)
+            under_way.append(proposal.genome)
         if len(under_way) > SETTINGS.pop_size // 3:
             search.tell_one(answer(under_way.pop(-1 if latest_first else 0)))
     return asked

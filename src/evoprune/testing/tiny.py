@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evoprune.data.task import Task
+from evoprune.data.tensors import Preprocessing, TensorSource
 from evoprune.rng import isolated_rng
 from evoprune.seeding import SeedTree
-from evoprune.sources.tensors import Preprocessing, TensorSource
-from evoprune.task import Task
 
 CLASSES = 4
 SIDE = 8

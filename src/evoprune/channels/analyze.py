@@ -1,0 +1,77 @@
+"""Analysis with its self-check: what comes out has been pruned and compared with the masked reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from evoprune.channels.self_check import SelfCheck, generic_copy
+from evoprune.errors import UnsupportedModelError
+from evoprune.nn_utils.keeping import state_kept
+from evoprune.nn_utils.quantised import require_unquantised
+from evoprune.space.analysis import trace_space, traced
+from evoprune.space.coupling import STUCK
+from evoprune.space.pruning_space import PruningSpace
+
+_OTHER_READINGS = (-2, -3, -1)
+
+
+@torch.inference_mode(False)
+def analyze(
+    model: nn.Module, example_inputs: Any, *, exclude: str | Sequence[str] = (), self_check: bool = True
+) -> PruningSpace:
+    """Find what can be pruned from `model`, what goes together, and what can't go and why.
+
+    A dimension that the model splits into several, such as heads and head size, can be cut along one of them only. The
+    heads, if an attribute of the module tells of any, or the innermost is tried first; where that fails the self-check, the
+    others are.
+
+    Args:
+        model: Any eager module; untouched.
+        example_inputs: A tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
+        exclude: Names or patterns of modules, with all that is in them, or of parameters that must stay as they are.
+        self_check: Prune parts of everything and compare; groups that disagree are frozen.
+
+    Raises:
+        UnsupportedModelError: The model can't run on the inputs, can't be copied, its copies go on using it, or it is
+            quantised already.
+        UsageError: A pattern of `exclude` names nothing.
+    """
+    require_unquantised(model)
+    if not self_check:
+        return trace_space(model, example_inputs, exclude)
+    with state_kept(model):
+        return _checked_space(model, example_inputs, exclude)
+
+
+def _checked_space(model: nn.Module, example_inputs: Any, exclude: str | Sequence[str]) -> PruningSpace:
+    found = traced(model, example_inputs, exclude)
+    if not found.space.groups and STUCK not in found.splits:
+        return found.space
+    checker = SelfCheck(generic_copy(model), example_inputs, model, keeps_state=found.keeps_state)
+    training = checker.fails_in_training(found.space)
+    if training:
+        with suppress(UnsupportedModelError):  # a model that can't be trained on the inputs
+            found = traced(model, example_inputs, exclude, training=True)
+    best, failed = checker.refine(found.space)
+    splits = found.splits
+    readings: dict[str, int] = {}
+    for reading in _OTHER_READINGS:
+        blamed = {module for name in (*failed, STUCK) for module in splits.get(name, ())}
+        if not blamed:
+            break
+        tried = readings | dict.fromkeys(blamed, reading)
+        found = traced(model, example_inputs, exclude, tried, training=training)
+        other, still_failed = checker.refine(found.space)
+        if _extent(other) > _extent(best):
+            best, failed, splits, readings = other, still_failed, found.splits, tried
+    return best
+
+
+def _extent(space: PruningSpace) -> int:
+    """How many positions of parameters a space can remove."""
+    return sum(len(member.index) for group in space.groups for member in group.members)

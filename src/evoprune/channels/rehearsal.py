@@ -1,0 +1,114 @@
+"""A pruned network and its masked reference run alike, once, in one of two modes, and compared."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.nn_utils.comparison import compare
+from evoprune.nn_utils.draws import CommonDraws
+from evoprune.nn_utils.independence import Watch, run_through
+
+STOPS: Final = "the model's code relies on the full size"
+"""How a problem begins when the pruned network stops with an error."""
+
+_TRAINING_TOLERANCE: Final = 1e-3
+"""Accepted relative difference of outputs in training in float32: batch statistics of few values add up errors."""
+
+
+@dataclass
+class Rehearsal:
+    """Two networks that must compute the same.
+
+    Attributes:
+        pruned: The pruned network; it may be changed, as may `reference`.
+        reference: The masked network of full size.
+        inputs: Inputs that both run on.
+        original: Network that both were made from, for messages.
+        tolerance: Accepted relative difference in float32.
+        watch: Sees to it that the pruned network has nothing to do with the original; None where that was seen before.
+    """
+
+    pruned: nn.Module
+    reference: nn.Module
+    inputs: Any
+    original: nn.Module
+    tolerance: float
+    watch: Watch | None = None
+
+    def evaluate(self, calls: int = 1) -> tuple[str, int, int]:
+        """Compare outputs in evaluation mode, of several calls in a row.
+
+        Returns:
+            What went wrong, empty when nothing did; FLOPs of the pruned network and of the reference where there is a watch.
+
+        Raises:
+            UnsupportedModelError: The pruned network uses the original.
+        """
+        count = Watch([]) if self.watch is not None else None
+        for _ in range(calls):
+            found = self._run_pruned(training=False)
+            if isinstance(found, Exception):
+                return f"{STOPS} ({in_words(found)})", 0, 0
+            problem = self._difference(found, run_through(self.reference, self.inputs, count), self.tolerance)
+            if problem:
+                return problem, 0, 0
+        return ("", self.watch.flops, count.flops) if self.watch is not None and count is not None else ("", 0, 0)
+
+    def train(self) -> str | None:
+        """Compare outputs in training mode, with random draws in common, and run the pruned network backward.
+
+        Returns:
+            What went wrong, empty when nothing did, None when the reference can't be trained on the inputs either.
+
+        Raises:
+            UnsupportedModelError: The pruned network uses the original.
+        """
+        draws, expected_draws = CommonDraws(), CommonDraws()
+        found = self._run_pruned(training=True, draws=draws)
+        try:
+            with expected_draws:
+                backward = isinstance(found, Exception)  # if the reference can't do it either, it isn't the cut
+                expected = run_through(self.reference, self.inputs, training=True, backward=backward)
+        except Exception:
+            return None
+        if isinstance(found, Exception):
+            return f"{STOPS} in training ({in_words(found)})"
+        if draws.integers != expected_draws.integers:
+            shapes, wanted = ([list(one.shape) for one in outputs] for outputs in (found, expected))
+            return "" if shapes == wanted else f"{STOPS} in training (outputs {shapes} in place of {wanted})"
+        problem = self._difference(found, expected, max(self.tolerance, _TRAINING_TOLERANCE))
+        return f"in training, {problem}" if problem else ""
+
+    def _run_pruned(
+        self, *, training: bool, draws: AbstractContextManager[Any] | None = None
+    ) -> list[Tensor] | Exception:
+        found: list[Tensor] | Exception
+        try:
+            with draws or nullcontext():
+                found = run_through(self.pruned, self.inputs, self.watch, training=training)
+        except Exception as error:
+            found = error
+        if self.watch is not None:
+            self.watch.check(self.original)
+        return found
+
+    def _difference(self, outputs: list[Tensor], expected: list[Tensor], tolerance: float) -> str:
+        try:
+            found = compare(outputs, expected)
+        except Exception as error:
+            return f"{STOPS} ({in_words(error)})"
+        accepted = min(found.tolerance, tolerance) if found.dtype == torch.float32 else found.tolerance
+        if found.relative <= accepted:
+            return ""
+        return f"the pruned network differs from the masked one by {found.relative:.1g} of its largest output"
+
+
+def in_words(error: Exception) -> str:
+    """An error's class and first line."""
+    text = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {text[0][:160]}"

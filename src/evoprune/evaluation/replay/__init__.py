@@ -1,0 +1,1 @@
+"""Replay: score masks from kept activations, computing only what depends on the masked weights."""

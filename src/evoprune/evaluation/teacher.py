@@ -1,0 +1,65 @@
+"""Distillation: a network learns the outputs of another one besides the targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evoprune.errors import UnsupportedModelError
+from evoprune.metrics.outputs import logits_of
+from evoprune.nn_utils.calling import call_model
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network to learn from.
+
+    Attributes:
+        model: Network in eval mode, on the device of the batches; never modified.
+        share: Share of the loss that is the distance to its outputs, 0 to 1; the rest is the loss against the targets.
+        temperature: Divides the outputs of both networks before softmax, above 0.
+    """
+
+    model: nn.Module
+    share: float
+    temperature: float
+
+    def mixed(self, loss: Tensor, outputs: Any, inputs: Any) -> Tensor:
+        """The loss against the targets, mixed with the distance to the teacher's outputs.
+
+        Args:
+            loss: Loss against the targets, a scalar.
+            outputs: Outputs of the learner for `inputs`.
+            inputs: Inputs of one batch.
+
+        Returns:
+            A scalar. The distance is the Kullback-Leibler divergence of softened outputs over dimension 1, times the square of
+            the temperature, so that its gradients are of the size of the targets'.
+
+        Raises:
+            UnsupportedModelError: The outputs aren't those of classes.
+
+        Source:
+            Hinton et al. 2015, Distilling the knowledge in a neural network, arXiv:1503.02531.
+        """
+        with torch.no_grad():
+            wanted = _classes(call_model(self.model, inputs))
+        softened = functional.log_softmax(_classes(outputs) / self.temperature, dim=1)
+        target = functional.log_softmax(wanted / self.temperature, dim=1)
+        divergence = functional.kl_div(softened, target, reduction="none", log_target=True).sum(1).mean()
+        return (1 - self.share) * loss + self.share * self.temperature**2 * divergence
+
+
+def _classes(outputs: Any) -> Tensor:
+    """Outputs as [n, classes, ...]."""
+    logits = logits_of(outputs)
+    if not isinstance(logits, Tensor) or logits.dim() < 2 or logits.shape[1] < 2:
+        raise UnsupportedModelError(
+            "masks.distill compares outputs of classes, [samples, classes, ...], which this network does not give",
+            "set masks.distill to 0",
+        )
+    return logits

@@ -1,1 +1,0 @@
-"""Applying a plan to a model, and proving that the result is right."""

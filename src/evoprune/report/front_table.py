@@ -1,0 +1,46 @@
+"""The front of a run as rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from evoprune.errors import UsageError
+from evoprune.results import value_text
+from evoprune.store.comparison import Comparison, FrontPoint
+
+COSTS: Final = ("macs", "params", "size_bytes")
+"""Figures that are shown as shares of the dense network's as well."""
+
+
+def front_columns(comparison: Comparison) -> list[str]:
+    """Titles of the columns of `front_rows`."""
+    return ["point", *comparison.objectives, *_besides(comparison)]
+
+
+def front_rows(comparison: Comparison) -> list[list[str]]:
+    """A row for each candidate on the front: its index, the objectives, and what else was measured of it.
+
+    Raises:
+        UsageError: The run has no front.
+    """
+    if not comparison.front:
+        raise UsageError("the run has no front", "a run of channels has one; of masks, the steps stand in its table")
+    names = front_columns(comparison)[1:]
+    return [[str(point.index), *(_cell(comparison, point, name) for name in names)] for point in comparison.front]
+
+
+def _besides(comparison: Comparison) -> Sequence[str]:
+    known = dict.fromkeys(name for point in comparison.front for name in point.figures)
+    return [name for name in known if name not in (*comparison.objectives, "loss_gap")]
+
+
+def _cell(comparison: Comparison, point: FrontPoint, name: str) -> str:
+    value = point.figures.get(name)
+    if value is None:
+        return "-"
+    if name in ("accuracy", "select_accuracy"):
+        return comparison.metric.text(value)
+    dense = comparison.baseline.figures.get(name)
+    share = f" ({100 * value / dense:.1f} %)" if name in COSTS and dense else ""
+    return (f"{value:,.0f}" if name in COSTS else value_text("", value).strip()) + share

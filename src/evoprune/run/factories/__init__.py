@@ -1,0 +1,1 @@
+"""From configuration to runs: the one package of `run` that knows the configuration."""

@@ -1,0 +1,49 @@
+"""From configuration to a run of channels."""
+
+from __future__ import annotations
+
+from evoprune.config.schema import Config
+from evoprune.run.channel_run import ChannelRun
+from evoprune.run.channel_work import ChannelTarget
+from evoprune.run.factories.common import (
+    bounds_by_setting,
+    constraints_of,
+    ends_of,
+    placement_of,
+    search_plan,
+)
+from evoprune.run.latency_tables import LatencySource
+from evoprune.run.seeding_criteria import ALL, Seeding
+
+
+def channel_run(config: Config) -> ChannelRun:
+    """What is particular to the run."""
+    return ChannelRun(
+        target=channel_target(config),
+        constraints=constraints_of(config),
+        plan=search_plan(config),
+        ends=ends_of(config),
+        placement=placement_of(config),
+        bounds=bounds_by_setting(config),
+        trains_baseline=config.training.epochs > 0,
+        seeding=_seeding(config),
+        compares=config.search.baselines == "best",
+        latency=LatencySource(config.search.latency_table, config.search.round_to),
+    )
+
+
+def _seeding(config: Config) -> Seeding:
+    """The criteria that the search begins with."""
+    search = config.search
+    named = search.criteria
+    if search.seeding == "none":
+        return Seeding(("random",), search.criteria_samples, begins=False)
+    return Seeding(named or ALL, search.criteria_samples, says_left_out=named is not None)
+
+
+def channel_target(config: Config) -> ChannelTarget:
+    """Which channels may go, and what a genome means."""
+    search = config.search
+    return ChannelTarget(
+        search.encoding, config.layers, search.exclude, search.layer_types, search.round_to, constraints_of(config)
+    )

@@ -1,0 +1,177 @@
+"""Finished models: judged on the test set, which is read here alone, and saved."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from evoprune.errors import DataError, MeasurementError
+from evoprune.events import Decision, Listener
+from evoprune.nn_utils.memory import MicroBatch
+from evoprune.nn_utils.threads import torch_threads
+from evoprune.objectives.accuracy import Accuracy
+from evoprune.objectives.base import Objective, Subject, value_of
+from evoprune.objectives.batch_names import LATENCY
+from evoprune.objectives.compute import count
+from evoprune.objectives.latency import LatencyMs, measure_latency_ms
+from evoprune.pruning import AnyPlan, prune
+from evoprune.results import ModelReport
+from evoprune.rng import isolated_rng
+from evoprune.run.problem import Problem
+from evoprune.run.workplace import SCORING_BATCH, Workplace
+from evoprune.store.artifact import save_artifact
+from evoprune.store.manifest import ManifestKeeper
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges finished models, and counts how often the test set was read.
+
+    Attributes:
+        problem: Gives the task and the example inputs, which are on the device.
+        workplace: Device, threads and layout of the models.
+        keeper: Keeps the count.
+    """
+
+    problem: Problem
+    workplace: Workplace
+    keeper: ManifestKeeper
+
+    def reports(
+        self, models: Mapping[str, nn.Module], objectives: Sequence[Objective] = ()
+    ) -> Mapping[str, ModelReport]:
+        """All figures of each model, its latency measured by turns with that of the others.
+
+        Args:
+            models: By name.
+            objectives: Other objectives to measure, on the test set.
+        """
+        others = [one for one in objectives if not isinstance(one, LatencyMs)]
+        timed = [one for one in objectives if isinstance(one, LatencyMs) and one.batch is not None]
+        latency = self._latency_ms(models, [LatencyMs(), *timed])
+        return {name: self.report(model, latency[name], others) for name, model in models.items()}
+
+    def report(
+        self, model: nn.Module, latency: Mapping[str, float] | None = None, objectives: Sequence[Objective] = ()
+    ) -> ModelReport:
+        """All figures of one model.
+
+        Args:
+            model: The network, in eval mode.
+            latency: Latencies in milliseconds by name, where they were measured.
+            objectives: Other objectives to measure; those that every report has are measured once.
+        """
+        latencies = dict(latency or {})
+        others = [one for one in objectives if one.name not in ModelReport.__dataclass_fields__]
+        (values, each), compute = self._judged(model, others), count(model, self.problem.example_inputs)
+        return ModelReport(
+            accuracy=values.pop("accuracy"),
+            params=compute.params,
+            macs=compute.macs,
+            size_bytes=compute.size_bytes,
+            peak_activation_bytes=compute.peak_activation_bytes,
+            latency_ms=latencies.pop(LATENCY, None),
+            uncounted=compute.uncounted,
+            others=values | latencies,
+            each=None if each is None else each.cpu().numpy(),
+        )
+
+    def accuracy(self, model: nn.Module) -> float:
+        """The metric of one finished model on the test set, with the threads of training.
+
+        Raises:
+            DataError: It is no finite number.
+        """
+        return self._judged(model, ())[0]["accuracy"]
+
+    def _judged(
+        self, model: nn.Module, objectives: Sequence[Objective]
+    ) -> tuple[dict[str, float], torch.Tensor | None]:
+        """`accuracy` and those of the objectives that have a value on the test set, which is read once for all of them.
+
+        The other result is the metric of each sample, where it has such values.
+        """
+        # Before it is read: a count that is too high says more than one that is too low.
+        manifest = self.keeper.manifest
+        self.keeper.update(replace(manifest, test_set_reads=(manifest.test_set_reads or 0) + 1))
+        task, batches = self.problem.task, MicroBatch(SCORING_BATCH, stage="judging a finished model")
+        device, example_inputs = self.workplace.device, self.problem.example_inputs
+
+        def subject(size: int) -> Subject:
+            return Subject(model, example_inputs, task.test, task.metric, device, size, loss=task.loss)
+
+        def figures(size: int) -> tuple[dict[str, float], torch.Tensor | None]:
+            one = subject(size)
+            values = {"accuracy": value_of(Accuracy(), one), **_what_can_be_measured(objectives, one)}
+            return values, one.scores.each
+
+        with torch_threads(self.workplace.training_threads), isolated_rng(0):
+            values, each = batches.attempt(figures)
+        if not math.isfinite(values["accuracy"]):
+            raise DataError(
+                f"{task.card.name} of a finished model on test is {values['accuracy']}",
+                "look at the samples and the metric: one called batch by batch may have nothing to count in some; an object with "
+                "update and compute sees the whole set",
+            )
+        return {name: value for name, value in values.items() if math.isfinite(value)}, each
+
+    def _latency_ms(self, models: Mapping[str, nn.Module], kinds: Sequence[LatencyMs]) -> dict[str, dict[str, float]]:
+        """Median milliseconds of one forward pass of each model, by the latency's name, the models by turns."""
+        found: dict[str, dict[str, float]] = {name: {} for name in models}
+        with torch_threads(self.workplace.candidate_threads), torch.inference_mode():
+            for kind in kinds:
+                runners = {
+                    name: kind.runner(model.eval(), self.problem.example_inputs, self.workplace.device)
+                    for name, model in models.items()
+                }
+                for name, milliseconds in measure_latency_ms(runners).items():
+                    found[name][kind.name] = milliseconds
+        return found
+
+
+def _what_can_be_measured(objectives: Sequence[Objective], subject: Subject) -> dict[str, float]:
+    """The values that there are: a whole search is not lost for a figure that the test set has none of."""
+    values = {}
+    for one in objectives:
+        try:
+            values[one.name] = value_of(one, subject)
+        except MeasurementError as error:
+            logger.warning("%s of a finished model on test is left out: %s", one.name, error.message)
+    return values
+
+
+@torch.inference_mode(False)
+def save_finished(
+    directory: Path, model: nn.Module, plan: AnyPlan, problem: Problem, notify: Listener, *, factory: str | None
+) -> None:
+    """Save a run's finished model, and say so where `evoprune.load` can't rebuild it by itself.
+
+    Args:
+        directory: Folder of the artifact.
+        model: The finished network, in eval mode.
+        plan: Says what it keeps of the dense one.
+        problem: Problem of the run.
+        notify: Called with what the user has to know.
+        factory: Import path of what builds the dense network without arguments, where known.
+    """
+    given = None if problem.given is None else prune(problem.given, plan)
+    notice = save_artifact(
+        directory,
+        model,
+        plan,
+        factory=factory,
+        task=problem.task,
+        example_inputs=problem.example_inputs,
+        given=given,
+    )
+    if notice:
+        logger.warning("the artifact in %s: %s", directory, notice)
+        notify(Decision("artifact", notice))

@@ -1,0 +1,89 @@
+"""How large the generations of a ladder are, and how much each candidate is trained in them, within a share of the compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+TRAINING_COST: Final = 3
+"""Forward passes that a training step is worth, per sample: one forward, two backward."""
+SCORING_SHARE: Final = 1 / 3
+"""Share of a candidate's compute that goes into its score, up to the whole select set."""
+FEWEST_SCORED: Final = 500
+FEWEST_STEPS: Final = 8
+FEWEST_GENERATIONS: Final = 3
+FEWEST_CANDIDATES: Final = 8
+LAST_SIZE: Final = 4
+"""Candidates of the last generation, where generations shrink."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One generation of a ladder.
+
+    Attributes:
+        candidates: Number of candidates.
+        steps: Optimisation steps of each.
+        scored: Samples of the select set that each is scored on.
+    """
+
+    candidates: int
+    steps: int
+    scored: int
+
+    def passes(self, batch_size: int) -> int:
+        """Forward passes of single samples that the generation is worth."""
+        return self.candidates * (TRAINING_COST * self.steps * batch_size + self.scored)
+
+
+@dataclass(frozen=True)
+class LadderShape:
+    """What a ladder is to look like.
+
+    Attributes:
+        pop_size: Candidates of the first generation.
+        generations: Number of generations.
+        shrinks: Whether each generation has fewer candidates than the one before.
+        share: Share of all compute that the search may take, the rest being the last retraining.
+        steps: Steps of each candidate of the first generation; None where `share` decides.
+    """
+
+    pop_size: int
+    generations: int
+    shrinks: bool
+    share: float
+    steps: int | None = None
+
+    def rungs(self, *, retraining: float, batch_size: int, select: int) -> tuple[Rung, ...]:
+        """The generations, which all take about as much compute; where that is little, there are fewer, of fewer candidates.
+
+        Args:
+            retraining: Samples that the last retraining takes.
+            batch_size: Samples per step.
+            select: Samples of the select set.
+        """
+        if self.steps is not None:
+            sizes = self._sizes(self.pop_size, self.generations)
+            return tuple(Rung(size, round(self.steps * sizes[0] / size), select) for size in sizes)
+        passes = self.share / (1 - self.share) * TRAINING_COST * retraining
+        generations, pop_size = self.generations, self.pop_size
+        least = min(FEWEST_GENERATIONS, generations), min(FEWEST_CANDIDATES, pop_size)
+        rungs = self._spread(passes, pop_size, generations, batch_size, select)
+        while rungs[0].steps < FEWEST_STEPS and (generations, pop_size) != least:
+            generations, pop_size = max(least[0], generations - 1), max(least[1], round(0.85 * pop_size))
+            rungs = self._spread(passes, pop_size, generations, batch_size, select)
+        return tuple(Rung(rung.candidates, max(FEWEST_STEPS, rung.steps), rung.scored) for rung in rungs)
+
+    def _spread(self, passes: float, pop_size: int, generations: int, batch_size: int, select: int) -> tuple[Rung, ...]:
+        rungs = []
+        for size in self._sizes(pop_size, generations):
+            each = passes / generations / size
+            scored = min(select, max(FEWEST_SCORED, round(SCORING_SHARE * each)))
+            rungs.append(Rung(size, int((each - scored) / (TRAINING_COST * batch_size)), scored))
+        return tuple(rungs)
+
+    def _sizes(self, pop_size: int, generations: int) -> tuple[int, ...]:
+        last = min(LAST_SIZE, pop_size) if self.shrinks else pop_size
+        return tuple(round(size) for size in np.geomspace(pop_size, last, num=generations))

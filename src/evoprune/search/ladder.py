@@ -1,0 +1,143 @@
+"""A genetic algorithm whose generations are rungs: fewer candidates each time, trained for longer, by inheritance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from evoprune.genome import BitGenome
+from evoprune.search.base import Proposal, Representation, Scored, SearchSettings
+from evoprune.search.ranking import by_fitness, by_front
+from evoprune.search.variation import variation_of
+
+ATTEMPTS: Final = 100
+"""Children bred for one that is new."""
+SURVIVING: Final = 0.5
+"""Share of a generation that goes on from the one before; the rest are children of it."""
+
+FOLLOWED: Final = 4
+"""Given genomes that are scored in the second generation whatever they are worth; in each one after it, half as many."""
+
+Ranking = Callable[[Sequence[Scored]], Sequence[Scored]]
+"""Scored candidates, best first."""
+
+
+class LadderSearch:
+    """Survivors climb and go on from their own trained weights; children take the free places, with a parent's weights.
+
+    Generation and fidelity are one: all candidates of a generation have the same training behind them in it, so that a survivor
+    is compared with new children at equal terms, and no score of an earlier rung is kept. The first generation consists of the
+    genomes that are given and random ones. It is successive halving (Jamieson and Talwalkar 2016) with breeding in it, and
+    weights handed on as in population-based training (Jaderberg et al. 2017).
+
+    Args:
+        representation: Length, groups and repair of the genomes, and perhaps operators of their own.
+        settings: Settings of the algorithm; its `sizes` are those of the generations.
+        seed: Seeds everything that is random in it.
+        best_first: Orders the candidates of a generation.
+    """
+
+    def __init__(
+        self, representation: Representation, settings: SearchSettings, *, seed: int, best_first: Ranking
+    ) -> None:
+        self._representation, self._settings, self._best_first = representation, settings, best_first
+        self._variation = variation_of(representation, settings)
+        self._generator = np.random.default_rng(seed)
+        self._given = {representation.repair(genome).digest for genome in settings.initial}
+        self._seen: set[str] = set()
+        self._generation = 0
+        self._ranked: Sequence[Scored] = ()
+
+    def ask(self) -> Sequence[Proposal]:
+        """The next generation, survivors first; empty after the last one, and when no new child can be bred."""
+        if self._generation == 0:
+            return self._new(self._first(), self._size)
+        survivors = self._survivors
+        going_on = [self._going_on(one, one.genome) for one in (*survivors, *self._control(survivors))]
+        children = self._new(self._children(survivors), self._size - len(going_on)) if survivors else []
+        # Without an end of its own the ladder would train the last few for ever.
+        return [*going_on, *children] if children or self._settings.sizes else []
+
+    def tell(self, scored: Sequence[Scored]) -> None:
+        """Costs of the batch asked last."""
+        self._ranked = self._best_first(scored)
+        self._generation += 1
+
+    @property
+    def population(self) -> Sequence[BitGenome]:
+        """Those of the last generation that go on."""
+        return [one.genome for one in self._survivors] if self._generation else ()
+
+    @property
+    def _size(self) -> int:
+        sizes = self._settings.sizes
+        if not sizes:
+            return self._settings.pop_size
+        return sizes[min(self._generation, len(sizes) - 1)]
+
+    @property
+    def _survivors(self) -> Sequence[Scored]:
+        usable = [one for one in self._ranked if one.violation == 0] or self._ranked[:1]
+        return usable[: max(1, round(SURVIVING * self._size))]
+
+    def _control(self, survivors: Sequence[Scored]) -> Sequence[Scored]:
+        """The best of the given genomes that are to be followed and don't go on anyway: fewer each time, one in the end."""
+        if not self._settings.control:
+            return ()
+        given = [one for one in self._ranked if one.genome.digest in self._given and one.violation == 0]
+        followed = given[: max(1, FOLLOWED >> (self._generation - 1))]
+        return [one for one in followed if one not in survivors][: self._size - len(survivors)]
+
+    def _first(self) -> Iterator[Proposal]:
+        for genome in self._settings.initial:
+            yield Proposal(self._representation.repair(genome))
+        while True:
+            yield Proposal(self._representation.repair(self._variation.sample(self._generator)))
+
+    def _children(self, parents: Sequence[Scored]) -> Iterator[Proposal]:
+        while True:
+            pair = [parents[self._drawn(len(parents))] for _ in range(2)]
+            fitter = min(pair, key=parents.index)
+            genomes = pair[0].genome, pair[1].genome
+            if self._generator.random() < self._settings.crossover_rate:
+                genomes = self._variation.cross(*genomes, self._generator)
+            names = tuple(dict.fromkeys(one.genome.digest for one in pair))
+            for genome in genomes:
+                child = self._representation.repair(self._variation.mutate(genome, self._generator))
+                yield self._going_on(fitter, child, names)
+
+    def _drawn(self, count: int) -> int:
+        """The best of a few drawn at random, as a place: they stand in order."""
+        return int(self._generator.integers(count, size=self._settings.tournament_size).min())
+
+    def _going_on(self, parent: Scored, genome: BitGenome, parents: tuple[str, ...] = ()) -> Proposal:
+        start = (parent.genome.digest, self._generation - 1) if self._settings.inherit else None
+        return Proposal(genome, self._generation, parents, start)
+
+    def _new(self, proposals: Iterator[Proposal], count: int) -> list[Proposal]:
+        """So many of `proposals` that were never asked for; fewer where they repeat themselves."""
+        found: list[Proposal] = []
+        for _ in range(ATTEMPTS * max(0, count)):
+            if len(found) == count:
+                break
+            proposal = next(proposals)
+            if proposal.genome.digest not in self._seen:
+                self._seen.add(proposal.genome.digest)
+                found.append(proposal)
+        return found
+
+
+def ladder(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> LadderSearch:
+    """The ladder for one number: the fittest climb."""
+    del objectives
+    return LadderSearch(representation, settings, seed=seed, best_first=by_fitness)
+
+
+def ladder_front(
+    representation: Representation, settings: SearchSettings, *, objectives: int, seed: int
+) -> LadderSearch:
+    """The ladder for a front: those climb that few others beat, spread out along it."""
+    del objectives
+    return LadderSearch(representation, settings, seed=seed, best_first=by_front)

@@ -1,0 +1,61 @@
+"""Scored candidates in order, the best first: by their fitness, or by the fronts that they form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprune.search.base import Scored
+
+
+def by_fitness(scored: Sequence[Scored]) -> list[Scored]:
+    """Least violation first, then the fitter; the earlier one of equals."""
+    return sorted(scored, key=lambda one: (one.violation, -one.fitness))
+
+
+def by_front(scored: Sequence[Scored]) -> list[Scored]:
+    """Least violation first, then the better front, then the one with more room around it.
+
+    Source:
+        Deb et al. 2002, NSGA-II, sections III.A and III.B.
+    """
+    usable = [one for one in scored if one.violation == 0]
+    others = by_fitness([one for one in scored if one.violation != 0])
+    if not usable:
+        return others
+    costs = np.array([one.costs for one in usable], dtype=np.float64)
+    fronts = front_numbers(costs)
+    room = np.zeros(len(usable))
+    for number in np.unique(fronts):
+        members = np.flatnonzero(fronts == number)
+        room[members] = crowding_distance(costs[members])
+    order = np.lexsort((-room, fronts))
+    return [*(usable[place] for place in order), *others]
+
+
+def front_numbers(costs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """[n, objectives] costs, lower is better -> [n] number of the front that each row is in, 0 for what no other row beats."""
+    no_worse = np.all(costs[:, None] <= costs[None], axis=2)
+    beats = no_worse & np.any(costs[:, None] < costs[None], axis=2)
+    numbers = np.full(len(costs), -1, dtype=np.int64)
+    number = 0
+    while (numbers < 0).any():
+        left = numbers < 0
+        beaten = beats[left].any(axis=0)
+        numbers[left & ~beaten] = number
+        number += 1
+    return numbers
+
+
+def crowding_distance(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n, objectives] costs of one front -> [n] gaps between a row's neighbours, summed over the objectives; inf at the ends."""
+    distance = np.zeros(len(costs))
+    for column in costs.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        distance[order[[0, -1]]] = np.inf
+        if span > 0 and len(costs) > 2:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return distance

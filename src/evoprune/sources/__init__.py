@@ -1,1 +1,0 @@
-"""Sources: data sets that can be read again and again, in an order that only the seed decides."""

@@ -1,0 +1,75 @@
+"""What a pruning space is made of, as plain values: groups of units, what is frozen, and what follows from widths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Axis = tuple[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One dimension of one parameter or buffer that a group reaches into.
+
+    Attributes:
+        tensor: Name of the parameter or buffer.
+        dim: Dimension of the parameter.
+        index: [n] int32 positions along it, increasing.
+        unit: [n] int32 unit, counted within the group, that each position belongs to.
+    """
+
+    tensor: str
+    dim: int
+    index: NDArray[np.int32]
+    unit: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The units of one coupled dimension.
+
+    Attributes:
+        name: The first layer that produces the units.
+        size: Number of units.
+        members: Slices of parameters that go when a unit goes.
+        constraint: Says what binds the units.
+        layer_type: Kind of that first layer: `conv`, `conv_transpose`, `linear`, `embedding`, ...
+        start: Position of the first unit in a genome of the whole space.
+        layers: All layers whose outputs the units are.
+    """
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+    constraint: str
+    layer_type: str
+    start: int
+    layers: tuple[str, ...] = ()
+
+    @property
+    def stop(self) -> int:
+        """Position after the last unit."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A layer, or part of one, whose output can't be pruned, and why, in words."""
+
+    name: str
+    reason: str
+
+
+class AttributeRule(NamedTuple):
+    """A module's attribute that follows from how many positions an axis keeps: `kept * factor // divisor`."""
+
+    module: str
+    attribute: str
+    axis: Axis
+    factor: int = 1
+    divisor: int = 1
+    as_tuple: bool = False

@@ -1,0 +1,1 @@
+"""Follow labels of weights through one run of a model, operation by operation."""

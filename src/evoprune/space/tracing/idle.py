@@ -1,0 +1,77 @@
+"""Layers that the example inputs, or evaluation mode, leave out: nothing is known about what they read and what reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from evoprune.nn_utils.prune_hooks import stored_name
+from evoprune.space.tracing.labels import Couplings
+
+_NOT_RUN = "is not run by the example inputs in evaluation mode"
+
+
+def list_idle(model: nn.Module, ran: Collection[str], is_known: Callable[[Tensor], bool], couplings: Couplings) -> None:
+    """Name the layers that did not run, and freeze what they could be given or could be added to.
+
+    A part of the model that lies idle, such as the other branch of an `if` or an auxiliary classifier, may run later. So that it
+    still fits then, every dimension as long as what its first layer reads or its last layer makes stays as it is.
+
+    Args:
+        model: The model that was traced.
+        ran: Names of the modules that have run.
+        is_known: Whether the trace came across a parameter.
+        couplings: Receives names and freezes.
+    """
+    lengths: dict[int, str] = {}
+    for path, part in _idle_parts(model, "", ran):
+        layers = [
+            (f"{path}.{name}".strip("."), layer, weight)
+            for name, layer in part.named_modules()
+            if (weight := _weight(layer)) is not None and not is_known(weight)
+        ]
+        couplings.blind.extend((name, _NOT_RUN) for name, _, weight in layers if weight.dim() > 1)
+        if layers:
+            lengths.setdefault(_reads(*layers[0][1:]), layers[0][0])
+            lengths.setdefault(_makes(*layers[-1][1:]), layers[-1][0])
+    for atoms in [*(production.atoms for production in couplings.productions), *couplings.consumed]:
+        layer = lengths.get(len(atoms), "") if len(atoms) > 1 else ""
+        if layer:
+            couplings.freeze(atoms, f"is as wide as {layer}, which {_NOT_RUN} and may need it")
+
+
+def _idle_parts(module: nn.Module, path: str, ran: Collection[str]) -> Iterator[tuple[str, nn.Module]]:
+    """The largest parts of `module` in which nothing ran. Lists and dicts of modules are never run themselves."""
+    for name, child in module.named_children():
+        inner = f"{path}.{name}".strip(".")
+        if inner in ran:
+            if not isinstance(child, nn.MultiheadAttention):  # uses its output layer without running it
+                yield from _idle_parts(child, inner, ran)
+        elif isinstance(child, (nn.ModuleList, nn.ModuleDict)) or any(other.startswith(f"{inner}.") for other in ran):
+            yield from _idle_parts(child, inner, ran)
+        else:
+            yield inner, child
+
+
+def _weight(layer: nn.Module) -> Tensor | None:
+    """The layer's weight, or the first of its parameters, or statistics as long as it is wide."""
+    own = dict(layer.named_parameters(recurse=False))
+    statistics = layer.running_mean if isinstance(layer, _NormBase) else None
+    return own.get(stored_name(layer, "weight"), next(iter(own.values()), statistics))
+
+
+def _reads(layer: nn.Module, weight: Tensor) -> int:
+    if isinstance(layer, _ConvNd):
+        return layer.in_channels
+    return 0 if isinstance(layer, nn.Embedding) or not weight.dim() else weight.shape[min(1, weight.dim() - 1)]
+
+
+def _makes(layer: nn.Module, weight: Tensor) -> int:
+    if isinstance(layer, _ConvTransposeNd):
+        return layer.out_channels
+    if isinstance(layer, nn.RNNBase):
+        return layer.hidden_size * (1 + layer.bidirectional)
+    return 0 if not weight.dim() else weight.shape[1 if isinstance(layer, nn.Embedding) else 0]

@@ -1,0 +1,254 @@
+"""Run a model once and collect the labels of everything it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from evoprune.data.trees import tensors_in
+from evoprune.nn_utils.calling import named_tensors, run_example, undisturbed
+from evoprune.nn_utils.dispatch import WatchingMode
+from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
+from evoprune.space.tracing.eager import freeze_scripted, require_eager
+from evoprune.space.tracing.idle import list_idle
+from evoprune.space.tracing.labels import Couplings, Labels, Vector
+from evoprune.space.tracing.recorder import Recorder
+from evoprune.space.tracing.rules import refuse, rule_for
+from evoprune.space.tracing.rules.call import Call
+from evoprune.space.tracing.rules.modules import ModuleRule, module_rule
+
+
+def trace(model: nn.Module, example_inputs: Any, readings: Mapping[str, int], *, training: bool = False) -> Couplings:
+    """The couplings of `model` on the path that `example_inputs` take; the model is untouched.
+
+    Args:
+        model: Any eager module.
+        example_inputs: A tensor, a tuple or list of arguments, or a dict of keyword arguments.
+        readings: `{module: which dimension of a split may be cut}`, from the end; -1 where nothing is said.
+        training: Follow a second pass in training mode as well, for the tensors that are read there alone.
+
+    Raises:
+        UnsupportedModelError: The model is not eager, or can't run on these inputs.
+    """
+    require_eager(model)
+    tracer = Tracer(model, readings)
+    outputs = tracer.run(example_inputs, training=False)
+    if training:
+        work = len(tracer.couplings.work)
+        outputs += tracer.run(example_inputs, training=True)
+        del tracer.couplings.work[work:]  # costs are those of evaluation
+    list_idle(model, tracer.ran, tracer.knows, tracer.couplings)
+    freeze_scripted(model, tracer.couplings)
+    for tensor in outputs:
+        tracer.check_taint(tensor)
+        for atoms in tracer.labels(tensor).dims.values():
+            tracer.couplings.freeze(atoms, "reaches the model's output")
+    return tracer.couplings
+
+
+class Tracer(WatchingMode):
+    """Follows every ATen operation and lets its rule label the results."""
+
+    def __init__(self, model: nn.Module, readings: Mapping[str, int]) -> None:
+        super().__init__()
+        self.couplings = Couplings()
+        self.readings = readings
+        self._model = model
+        self.path: list[str] = []
+        self.ran: set[str] = set()
+        self._modules = dict(model.named_modules())
+        self._names = {id(tensor): name for name, tensor in named_tensors(model).items()}
+        self._table: Any = WeakTensorKeyDictionary()
+        self._taints: Any = WeakTensorKeyDictionary()
+        self._paused = False
+        self.recorder = Recorder(self)
+
+    def run(self, example_inputs: Any, *, training: bool) -> list[Tensor]:
+        """Follow one pass; its output tensors.
+
+        Raises:
+            UnsupportedModelError: The model can't run on these inputs.
+        """
+        for tensor in tensors_in(example_inputs):
+            self.put(tensor, {}, active=True)
+        model = self._model
+        with ExitStack() as stack:
+            snapshot = stack.enter_context(undisturbed(model, training=training))
+            stack.enter_context(module_path(model, self.path, self.ran))
+            stack.enter_context(whole_modules(model, self))
+            with self:
+                outputs = list(tensors_in(run_example(model, example_inputs)))
+        self.couplings.keeps_state |= snapshot.changed and not training
+        return outputs
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation, then label its results."""
+        kwargs = kwargs or {}
+        rule = rule_for(func)
+        if rule is refuse and (parts := self.in_parts(func, types, args, kwargs)) is not NotImplemented:
+            return parts
+        before = self._before(args[0]) if _reshapes_in_place(func) else None
+        result = func(*args, **kwargs)
+        if before is not None:
+            args = (before, *args[1:])
+        self.recorder.see(func, args, kwargs, result, paused=self._paused)
+        if not self._paused:
+            self.follow(func, rule, args, kwargs, result)
+        return result
+
+    def follow(
+        self, func: Any, rule: Callable[[Call], None], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Let `rule` label the results of a call if any operand has a label."""
+        operands = list(tensors_in((args, kwargs)))
+        labels = [self.labels(tensor) for tensor in operands]
+        for tensor in operands:
+            self.check_taint(tensor)
+        call = Call(self, func, args, kwargs, result, operands, labels)
+        if isinstance(func, str) or any(label.dims for label in labels):
+            rule(call)
+        for tensor in tensors_in(result):
+            if tensor not in self._table:
+                self.put(tensor, {}, active=call.active)
+
+    def _before(self, tensor: Tensor) -> Tensor:
+        """`tensor` with the shape and labels that it is about to lose."""
+        twin = tensor.detach()
+        known = self.labels(tensor)
+        self.put(twin, dict(known.dims), active=known.active)
+        return twin
+
+    def run_whole(self, module: nn.Module, rule: ModuleRule, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Run a module without following its operations, then label its results by a rule for the module as a whole."""
+        if self._paused:
+            return forward(*args, **kwargs)
+        with self.pausing(), self.recorder.whole(module, args, kwargs):
+            result = forward(*args, **kwargs)
+        self.follow(f"{type(module).__name__}.forward", lambda call: rule(call, module), args, kwargs, result)
+        return result
+
+    def reading(self, sizes: list[int]) -> int:
+        """Which of the dimensions that the running module splits one into may be cut, from the end.
+
+        Said beforehand, or heads where an attribute of the module tells their number or their size, or the innermost.
+        """
+        said = self.readings.get(self.module)
+        if said is not None or len(sizes) < 2:
+            return -1 if said is None else said
+        values = vars(self._modules[self.module]) if self.module in self._modules else {}
+        heads = any(values.get(name) == sizes[-2] for name in HEAD_COUNTS)
+        return -2 if heads or any(values.get(name) == sizes[-1] for name in HEAD_SIZES) else -1
+
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Follow nothing for a while."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    def is_named(self, tensor: Tensor) -> bool:
+        """Whether `tensor` is a parameter or buffer of the model."""
+        return id(tensor) in self._names
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether the trace came across `tensor`."""
+        return tensor in self._table
+
+    def taint(self, tensor: Tensor, atoms: Vector, reason: str) -> None:
+        """Freeze `atoms` as soon as anything reads `tensor`."""
+        self._taints[tensor] = (atoms, reason)
+
+    def check_taint(self, tensor: Tensor) -> None:
+        """Something reads `tensor`."""
+        found = self._taints.get(tensor)
+        if found is not None:
+            self.couplings.freeze(*found)
+
+    def labels(self, tensor: Tensor) -> Labels:
+        """What is known about `tensor`; parameters and buffers get their atoms at the first question."""
+        known: Labels | None = self._table.get(tensor)
+        if known is not None:
+            return known
+        name = self._names.get(id(tensor))
+        if name is None:
+            return Labels()
+        sizes = enumerate(tensor.shape)
+        self.put(tensor, {dim: self.couplings.block(name, dim, size) for dim, size in sizes if size > 1}, active=False)
+        return self.labels(tensor)
+
+    def put(self, tensor: Tensor, dims: dict[int, Vector], *, active: bool) -> None:
+        """Record the labels of `tensor`."""
+        self._table[tensor] = Labels(dims, active)
+
+    def runs(self, kind: type[nn.Module]) -> bool:
+        """Whether the module that is running is of a kind."""
+        return isinstance(self._modules.get(self.module), kind)
+
+    @property
+    def module(self) -> str:
+        """Name of the module that is running; empty for the model itself."""
+        return self.path[-1] if self.path else ""
+
+
+def _reshapes_in_place(func: Any) -> bool:
+    """Whether an operation such as `squeeze_` gives its operand another shape. The rule of `as_strided_` looks at the result."""
+    return torch.Tag.inplace_view in getattr(func, "tags", ()) and func.overloadpacket is not torch.ops.aten.as_strided_
+
+
+@contextmanager
+def whole_modules(model: nn.Module, tracer: Tracer) -> Iterator[None]:
+    """Have the modules with a rule of their own run as one operation, for as long as this lasts."""
+    changed: list[tuple[nn.Module, bool, Any]] = []
+    try:
+        for module in model.modules():
+            rule = module_rule(module)
+            if rule is not None:
+                changed.append((module, "forward" in vars(module), module.forward))
+                vars(module)["forward"] = _whole(tracer, module, rule)
+        yield
+    finally:
+        for module, own, forward in changed:
+            if own:
+                vars(module)["forward"] = forward
+            else:
+                vars(module).pop("forward", None)
+
+
+def _whole(tracer: Tracer, module: nn.Module, rule: ModuleRule) -> Callable[..., Any]:
+    forward = module.forward
+    return lambda *args, **kwargs: tracer.run_whole(module, rule, forward, args, kwargs)
+
+
+@contextmanager
+def module_path(model: nn.Module, path: list[str], ran: set[str]) -> Iterator[None]:
+    """Keep in `path` the names of the modules that are running, and in `ran` those that have run.
+
+    Global hooks do it, so that the model's own hooks are left alone.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+
+    def enter(module: nn.Module, _: Any) -> None:
+        if id(module) in names:
+            path.append(names[id(module)])
+            ran.add(names[id(module)])
+
+    def leave(module: nn.Module, _: Any, __: Any) -> None:
+        if id(module) in names and path:
+            path.pop()
+
+    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

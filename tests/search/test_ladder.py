@@ -1,0 +1,110 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from evoprune.search.base import Scored
+from evoprune.search.ladder import ladder, ladder_front
+from evoprune.testing.search_suite import SETTINGS, Groups
+from tests.search.landscape import GROUPS, valid_genomes, worth
+
+LANDSCAPE = replace(SETTINGS, sizes=(24, 16, 12, 8, 6, 4), mutation_rate=0.08)
+
+
+def climb(search, answer, generations):
+    """Ask and tell; the proposals and the scores of each generation."""
+    course = []
+    for _ in range(generations):
+        proposals = search.ask()
+        scored = [answer(one) for one in proposals]
+        search.tell(scored)
+        course.append((proposals, scored))
+    return course
+
+
+def on_landscape(proposal):
+    return Scored(proposal.genome, worth(proposal.genome), (-worth(proposal.genome), float(proposal.genome.bits.sum())))
+
+
+def test_generations_have_the_sizes_given_and_count_as_fidelities():
+    course = climb(ladder(GROUPS, LANDSCAPE, objectives=2, seed=0), on_landscape, 6)
+    assert [len(proposals) for proposals, _ in course] == [24, 16, 12, 8, 6, 4]
+    assert [{one.fidelity for one in proposals} for proposals, _ in course] == [{n} for n in range(6)]
+
+
+def test_best_half_goes_on_from_its_own_weights_and_children_from_a_parents():
+    course = climb(ladder(GROUPS, LANDSCAPE, objectives=2, seed=1), on_landscape, 3)
+    ranked = sorted(course[0][1], key=lambda one: -one.fitness)
+    survivors, children = course[1][0][:8], course[1][0][8:]
+    assert [one.genome for one in survivors] == [one.genome for one in ranked[:8]]
+    assert all(one.start == (one.genome.digest, 0) and not one.parents for one in survivors)
+    assert all(one.start[0] in one.parents and one.start[1] == 0 for one in children)
+
+
+def test_children_begin_with_the_weights_of_the_fitter_parent():
+    course = climb(ladder(GROUPS, LANDSCAPE, objectives=2, seed=2), on_landscape, 4)
+    for (_, before), (proposals, _) in pairwise(course):
+        fitness = {one.genome.digest: one.fitness for one in before}
+        for child in (one for one in proposals if one.parents):
+            assert fitness[child.start[0]] == max(fitness[parent] for parent in child.parents)
+
+
+def test_nobody_inherits_when_that_is_turned_off():
+    course = climb(ladder(GROUPS, replace(LANDSCAPE, inherit=False), objectives=2, seed=0), on_landscape, 3)
+    assert {one.start for proposals, _ in course for one in proposals} == {None}
+
+
+def test_given_genomes_are_in_the_first_generation():
+    given = valid_genomes()[100:110]
+    first = ladder(GROUPS, replace(LANDSCAPE, initial=given), objectives=2, seed=0).ask()
+    assert [one.genome for one in first[:10]] == given
+    assert len(first) == 24
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ladder_finds_more_than_random_genomes_of_the_same_number(seed):
+    course = climb(ladder(GROUPS, LANDSCAPE, objectives=2, seed=seed), on_landscape, 6)
+    generator = np.random.default_rng(seed)
+    everything = valid_genomes()
+    drawn = [worth(everything[place]) for place in generator.choice(len(everything), sum(LANDSCAPE.sizes))]
+    assert max(one.fitness for one in course[-1][1]) >= max(drawn)
+
+
+def test_halving_keeps_the_best_though_early_rungs_are_noisy():
+    """Scores whose error halves with each rung: the best of the first generation is nearly always there at the end."""
+    kept = 0
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        truth: dict[str, float] = {}
+
+        def answer(proposal, truth=truth, generator=generator):
+            value = truth.setdefault(
+                proposal.genome.digest, float(generator.normal()) if not proposal.parents else -9.0
+            )
+            noisy = value + generator.normal() * 0.5 / 2**proposal.fidelity
+            return Scored(proposal.genome, noisy, (-noisy, 0.0))
+
+        course = climb(ladder(Groups(12, 12), LANDSCAPE, objectives=2, seed=seed), answer, 6)
+        best = max((one.genome.digest for one in course[0][0]), key=lambda digest: truth[digest])
+        kept += max(course[-1][1], key=lambda one: one.fitness).genome.digest == best
+    assert kept >= 16
+
+
+def test_front_keeps_the_ends_of_both_objectives():
+    settings = replace(LANDSCAPE, sizes=(24,) * 6)
+    course = climb(ladder_front(GROUPS, settings, objectives=2, seed=0), on_landscape, 6)
+    ends = [min(one.costs[side] for one in course[-1][1]) for side in (0, 1)]
+    first = [min(one.costs[side] for one in course[0][1]) for side in (0, 1)]
+    assert ends[0] <= first[0]
+    assert ends[1] <= first[1]
+
+
+def test_best_of_the_given_genomes_is_scored_in_every_generation_when_it_is_the_control():
+    worst = sorted(valid_genomes(), key=worth)[:6]
+    settings = replace(LANDSCAPE, initial=worst, control=True)
+    course = climb(ladder(GROUPS, settings, objectives=2, seed=0), on_landscape, 6)
+    assert all(worst[-1] in [one.genome for one in proposals] for proposals, _ in course)
+    assert [len(proposals) for proposals, _ in course] == [24, 16, 12, 8, 6, 4]
+    parents = {name for proposals, _ in course for one in proposals for name in one.parents}
+    assert worst[-1].digest not in parents
