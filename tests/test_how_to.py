@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import evoprune as ep
 from evoprune.testing.tiny import tiny_recipe
 
 HOW_TO = Path(__file__).parents[1] / "docs/how-to"
@@ -22,3 +23,22 @@ def test_code_of_the_page_on_masks_runs_as_printed(tmp_path, monkeypatch, capsys
     assert len(blocks) == 4
     assert "sparsity of weights" in capsys.readouterr().out
     assert (tmp_path / "runs/mine/finetuned/model.json").is_file()
+
+
+@pytest.mark.slow
+def test_code_of_the_page_on_reading_a_run_finishes_a_point_of_a_run_that_was_started_from_python(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    model, task, example_inputs = tiny_recipe()
+    settings = {
+        "ga": {"pop_size": 8, "num_generations": 2},
+        "training": {"epochs": 1, "retrain_epochs": 1, "finetune_steps": 2},
+        "search": {"round_to": 1},
+        "execution": {"training_threads": 1},
+    }
+    ep.evolve(model, task, example_inputs, config=settings, out="runs/mine")
+    names = {"model": model, "task": task, "example_inputs": example_inputs}
+    (block,) = re.findall(r"^```python\n(.*?)^```", (HOW_TO / "read-a-run.md").read_text(), re.DOTALL | re.MULTILINE)
+    exec(compile(block, "docs/how-to/read-a-run.md", "exec"), names)
+    assert (names["small"].directory / "model.json").is_file()

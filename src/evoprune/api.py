@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from evoprune import metrics
+from evoprune.additions import Finetuned, Finished, finetune, finish
 from evoprune.channels.analyze import analyze
 from evoprune.channels.importance.scores import importance
 from evoprune.config.given import Settings, as_mapping, given
@@ -20,7 +20,7 @@ from evoprune.config.recipes import refuse_settings_of_recipes, resolve_recipe_c
 from evoprune.config.schema import Config, make_config
 from evoprune.data.task import Task
 from evoprune.errors import UsageError
-from evoprune.events import Caution, Event, Listener, broadcast
+from evoprune.events import Listener, warn
 from evoprune.exporters.exporting import Exported, export
 from evoprune.mask_plan import MaskPlan
 from evoprune.name_patterns import one_or_more
@@ -30,17 +30,15 @@ from evoprune.plan import PruningPlan
 from evoprune.pruning import mask, prune, verify
 from evoprune.report.summary import text_table
 from evoprune.report.writer import ensure_report
-from evoprune.run.factories.finetuning import finetune_config, finetune_run, finetune_source
 from evoprune.run.factories.runs import execute
 from evoprune.run.factories.stored import recipe_source, stored_config, target_of
-from evoprune.run.finetune import FINETUNED
-from evoprune.run.problem import LiveSource, ProblemSource, problem_in_hand, problem_of
+from evoprune.run.problem import LiveSource, ProblemSource, problem_of
 from evoprune.run.results import Point, Points, points_of
 from evoprune.space.groups import Frozen, Group
 from evoprune.space.pruning_space import PruningSpace
 from evoprune.store.artifact import load_artifact as load
 from evoprune.store.atomic import telling_of_full_disk
-from evoprune.store.comparison import Comparison, read_comparison
+from evoprune.store.comparison import read_comparison
 from evoprune.store.run_directory import ARTIFACT
 
 __all__ = [
@@ -48,6 +46,7 @@ __all__ = [
     "Config",
     "Exported",
     "Finetuned",
+    "Finished",
     "Frozen",
     "Group",
     "MaskPlan",
@@ -62,6 +61,7 @@ __all__ = [
     "evolve",
     "export",
     "finetune",
+    "finish",
     "importance",
     "load",
     "mask",
@@ -215,83 +215,9 @@ def resume(directory: Path | str, *, listeners: Sequence[Listener] = ()) -> Resu
     return execute_run(resolved, recipe_source(resolved), Path(directory), listeners)
 
 
-class Finetuned:
-    """A run's model that was trained further.
-
-    Args:
-        directory: Folder that holds the result.
-        comparison: Figures of the network before and after fine-tuning.
-        source: Gives the run's model and task.
-    """
-
-    def __init__(self, directory: Path, comparison: Comparison, source: ProblemSource) -> None:
-        self.directory = directory
-        self._comparison = comparison
-        self.comparison: Mapping[str, Any] = comparison.to_json()
-        self._source = source
-
-    @cached_property
-    def model(self) -> nn.Module:
-        """The network, on the CPU, in eval mode."""
-        return load(self.directory, factory=self._source.load().model)
-
-    def table(self) -> str:
-        """Before against after: accuracy, parameters, sparsity."""
-        return text_table(self._comparison, ("pruned", "finetuned"))
-
-    def __repr__(self) -> str:
-        return f"<fine-tuned model in {self.directory}>\n{self.table()}"
-
-
-def finetune(
-    directory: Path | str,
-    *,
-    epochs: float | None = None,
-    lr: float | None = None,
-    out: Path | str | None = None,
-    config: Mapping[str, Any] | None = None,
-    model: nn.Module | None = None,
-    task: Task | None = None,
-    example_inputs: Any = None,
-    listeners: Sequence[Listener] = (),
-) -> Finetuned:
-    """Train the finished model of a run further, with its masks held, on train and select; judged once on test.
-
-    Args:
-        directory: The run directory; its own files stay as they are.
-        epochs: Number of epochs; None for that of the run's last retraining.
-        lr: Peak learning rate; that of the run's retraining when None.
-        out: A new or empty directory; `finetuned` in the run directory when None.
-        config: Further settings of `training` and `execution`.
-        model: What `evolve` was called with, and so `task` and `example_inputs`; a recipe's run needs none of them.
-        task: The task, with the data of the run.
-        example_inputs: Inputs of one forward pass.
-        listeners: Called with each event.
-
-    Raises:
-        UsageError: There is no finished run, `out` holds something, the data are not the run's, or a part of what `evolve` was
-            called with is missing.
-    """
-    run = Path(directory)
-    resolved = finetune_config(run, epochs=epochs, lr=lr, settings=config)
-    problem = problem_in_hand(model, task, example_inputs)
-    source: ProblemSource = finetune_source(run, resolved) if problem is None else LiveSource(problem)
-    target = Path(out) if out is not None else run / FINETUNED
-    before = read_comparison(run)
-    done = finetune_run(run, resolved, source, target, broadcast(listeners or (_warn,)), before=before)
-    return Finetuned(target, done, source)
-
-
 def execute_run(config: Config, source: ProblemSource, directory: Path, listeners: Sequence[Listener]) -> Result:
     """Run, or resume, and draw the report."""
-    execute(config, source, directory, tuple(listeners) or (_warn,))
+    execute(config, source, directory, tuple(listeners) or (warn,))
     with telling_of_full_disk(directory):
         ensure_report(directory)
     return Result(directory, config, source)
-
-
-def _warn(event: Event) -> None:
-    """What a caller who listens to nothing should know all the same."""
-    if isinstance(event, Caution):
-        # No place in the code: it would be one of ours, and a second line.
-        warnings.warn_explicit(f"{event.what}: {event.detail}", UserWarning, "evoprune", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -207,3 +208,10 @@ def broadcast(listeners: Iterable[Listener]) -> Listener:
 
 def ignore(event: Event) -> None:
     """A listener that does nothing."""
+
+
+def warn(event: Event) -> None:
+    """A listener that tells of cautions alone, as warnings: what a caller who listens to nothing should know all the same."""
+    if isinstance(event, Caution):
+        # No place in the code: it would be one of ours, and a second line.
+        warnings.warn_explicit(f"{event.what}: {event.detail}", UserWarning, "evoprune", 1)

@@ -158,7 +158,7 @@ def test_finetune_is_refused_where_another_process_is_at_work(run, monkeypatch):
         taken.append(Claim(out, identity))
         return Claim(out, identity)
 
-    monkeypatch.setattr("evoprune.run.finetune.Claim", take_twice)
+    monkeypatch.setattr("evoprune.run.addition.Claim", take_twice)
     with pytest.raises(UsageError, match=r"another process is at work in .*finetuned"):
         ep.finetune(directory)
     taken[0].release()

@@ -11,6 +11,7 @@ import typer
 from evoprune.cli.compare_command import compare_runs
 from evoprune.cli.export_command import export_model
 from evoprune.cli.finetune_command import finetune_model
+from evoprune.cli.finish_command import finish_model
 from evoprune.cli.front_command import show_front
 from evoprune.cli.inspect_command import inspect_model
 from evoprune.cli.layers_command import list_layers
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("run")(run_recipe)
 app.command("resume")(resume_run)
 app.command("front")(show_front)
+app.command("finish")(finish_model)
 app.command("compare")(compare_runs)
 app.command("recipes")(list_recipes)
 app.command("inspect")(inspect_model)

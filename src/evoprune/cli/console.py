@@ -135,6 +135,14 @@ class Console:
         self.show_rows("pruned against fine-tuned", ("", *models, "change"), comparison_rows(comparison, models))
         self._say(f"the fine-tuned model is in {out}; evoprune.load reads it")
 
+    def show_point(self, number: int, comparison: Comparison, out: Path) -> None:
+        """What the finished network of a point came to, and where it is."""
+        headings = ("", "baseline", f"point {number}", "change")
+        self.show_rows(f"baseline against point {number}", headings, comparison_rows(comparison))
+        for note in notes(comparison):
+            self._say(note)
+        self._say(f"the network is in {out}; evoprune.load reads it")
+
     def show_exported(self, exported: Exported) -> None:
         """Where the file is, how large, and how far its outputs are from the network's."""
         check = exported.check

@@ -20,6 +20,7 @@ from evoprune.cli.printable import printable
 from evoprune.config.schema import Config
 from evoprune.errors import RunError
 from evoprune.run.factories.finetuning import finetune_run
+from evoprune.run.factories.finishing import Choice, finish_point
 from evoprune.run.problem import ProblemSource
 from evoprune.store.comparison import read_comparison
 
@@ -43,12 +44,26 @@ def run_in_terminal(config: Config, source: ProblemSource, directory: Path) -> N
 def finetune_in_terminal(directory: Path, config: Config, source: ProblemSource, out: Path) -> None:
     """Train a run's finished model further and show what that changed; begun again from the start when it was stopped."""
     console, before = Console(), read_comparison(directory)
+    with _begun_again(console):
+        comparison = finetune_run(directory, config, source, out, console, before=before)
+    console.show_finetuned(comparison, out)
+
+
+def finish_in_terminal(directory: Path, config: Config, source: ProblemSource, choice: Choice, out: Path) -> None:
+    """Make the finished network of a point and show what it came to; begun again from the start when it was stopped."""
+    console = Console()
+    with _begun_again(console):
+        comparison = finish_point(directory, config, source, choice, out, console)
+    console.show_point(choice.entry.index, comparison, out)
+
+
+@contextmanager
+def _begun_again(console: Console) -> Iterator[None]:
     try:
         with _stopping_with(_AGAIN), console:
-            comparison = finetune_run(directory, config, source, out, console, before=before)
+            yield
     except RunError as error:
         raise type(error)(error.message, error.hint or _AGAIN) from error
-    console.show_finetuned(comparison, out)
 
 
 @contextmanager

@@ -107,6 +107,19 @@ def _train_or_recall(training: BaselineTraining, data: dict[str, str], notify: L
         notify(Decision("baseline", f"not kept for other runs: {error}"))
 
 
+def stored_baseline(directory: Path, sha256: str | None) -> dict[str, torch.Tensor]:
+    """The dense network's weights, as a run has kept them.
+
+    Args:
+        directory: The run directory.
+        sha256: Digest in its manifest.
+
+    Raises:
+        StoreCorruptedError: They are missing, or are not what was written.
+    """
+    return _verified(directory / BASELINE, sha256)
+
+
 def train_baseline(training: BaselineTraining, notify: Listener) -> None:
     """Train the problem's network, in place and on its device, whatever may be kept of earlier runs.
 

@@ -54,10 +54,20 @@ class Judge:
             models: By name.
             objectives: Other objectives to measure, on the test set.
         """
-        others = [one for one in objectives if not isinstance(one, LatencyMs)]
-        timed = [one for one in objectives if isinstance(one, LatencyMs) and one.batch is not None]
-        latency = self._latency_ms(models, [LatencyMs(), *timed])
+        others, latency = untimed(objectives), self.latencies(models, objectives)
         return {name: self.report(model, latency[name], others) for name, model in models.items()}
+
+    def latencies(
+        self, models: Mapping[str, nn.Module], objectives: Sequence[Objective] = ()
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Latencies of each model by the objective's name, measured by turns; no sample is read for it.
+
+        Args:
+            models: By name.
+            objectives: Of these, latencies are measured, besides that of the example inputs.
+        """
+        timed = [one for one in objectives if isinstance(one, LatencyMs) and one.batch is not None]
+        return self._latency_ms(models, [LatencyMs(), *timed])
 
     def report(
         self, model: nn.Module, latency: Mapping[str, float] | None = None, objectives: Sequence[Objective] = ()
@@ -135,6 +145,11 @@ class Judge:
                 for name, milliseconds in measure_latency_ms(runners).items():
                     found[name][kind.name] = milliseconds
         return found
+
+
+def untimed(objectives: Sequence[Objective]) -> list[Objective]:
+    """Those that are no latencies."""
+    return [one for one in objectives if not isinstance(one, LatencyMs)]
 
 
 def _what_can_be_measured(objectives: Sequence[Objective], subject: Subject) -> dict[str, float]:

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from evoprune.data.batches import Batch, as_batch
 from evoprune.data.trees import moved, tensors_in
@@ -16,11 +15,7 @@ from evoprune.errors import DataError
 from evoprune.evaluation.task_check import check_task
 from evoprune.events import Caution, Listener, TaskOpened
 from evoprune.nn_utils.quantised import require_unquantised
-from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.compute import uncounted_operations
-from evoprune.objectives.outputs import outputs_of
-from evoprune.objectives.scores import losses_of, score_outputs
-from evoprune.rng import isolated_rng
 from evoprune.run.baseline import BaselineTraining, prepare_baseline
 from evoprune.run.final_report import Judge
 from evoprune.run.fingerprints import digest_of_model, digests_of_data
@@ -32,7 +27,7 @@ from evoprune.run.retraining import Retrainer
 from evoprune.run.stopwatch import stage
 from evoprune.run.time_budget import TimeBudget
 from evoprune.run.training_plan import TrainingPlan
-from evoprune.run.workplace import SCORING_BATCH, Workplace
+from evoprune.run.workplace import Workplace
 from evoprune.seeding import SeedTree
 from evoprune.store.run_directory import RunStore
 
@@ -86,19 +81,6 @@ class OpenedRun:
     def measures(self) -> Measures:
         """What candidates are measured by, and what that is worth."""
         return choose_measures(self.parts.wanted, self.problem.task.card)
-
-    def cost_on_select(self, model: nn.Module) -> float:
-        """The loss of a network on the whole select set, with the threads of training; the metric where no loss is scored.
-
-        Lower is better: a metric of which more is better has its sign turned.
-        """
-        problem, workplace = self.problem, self.parts.workplace
-        device, task = workplace.device, problem.task
-        with torch_threads(workplace.training_threads), isolated_rng(0):
-            outputs = outputs_of(model, task.val, device=device, batch_size=SCORING_BATCH)
-            if "loss" in self.measures.names:
-                return losses_of(outputs, task.loss).mean
-            return -task.card.gain(score_outputs(outputs, task.metric).value)
 
     @property
     def retrainer(self) -> Retrainer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -17,16 +17,13 @@ from evoprune.mask_plan import MaskPlan
 from evoprune.nn_utils.weights import put_weights, read_weights
 from evoprune.plan import PruningPlan
 from evoprune.pruning import AnyPlan, prune
-from evoprune.run.channel_work import STEP, ChannelTarget
+from evoprune.run.channel_work import ChannelTarget
 from evoprune.run.mask_context import MaskTarget
 from evoprune.run.problem import ProblemSource
-from evoprune.run.seeding_criteria import FILE as ORDERS
-from evoprune.run.seeding_criteria import read_orders
+from evoprune.run.stored_encoding import stored_encoding
 from evoprune.store.artifact import fill_from_artifact, read_artifact_plan
-from evoprune.store.claim import MANIFEST
 from evoprune.store.comparison import Comparison
 from evoprune.store.journal import JournalEntry, read_journal
-from evoprune.store.manifest import read_manifest
 from evoprune.store.run_directory import ARTIFACT, BASELINE, JOURNAL
 from evoprune.store.states import StateFolder
 from evoprune.store.steps import StepRecord
@@ -118,13 +115,7 @@ class ChannelPoints:
     @cached_property
     def _encoding(self) -> Encoding:
         example_inputs = self._files.source.load().example_inputs
-        path = self._files.directory / ORDERS
-        orders = read_orders(path) if path.is_file() else None
-        manifest = read_manifest(self._files.directory / MANIFEST)
-        step = self._target.round_to if manifest is None else manifest.pinned.get(STEP, self._target.round_to)
-        # What genomes mean doesn't depend on the bounds that they keep.
-        target = replace(self._target, round_to=int(step), constraints=())
-        return target.encoding(target.space(self._files.dense, example_inputs), orders)
+        return stored_encoding(self._files.directory, self._target, self._files.dense, example_inputs)
 
     def _point(self, entry: JournalEntry, build: Callable[[PruningPlan], nn.Module]) -> Point:
         if entry.genome is None:
