@@ -82,7 +82,8 @@ class ChannelTarget:
             latencies: Latency tables, by the names of objectives.
             model: The dense network, which bounds on bytes need.
         """
-        return planned_budget(self.constraints, space, planned_costs(space, latencies, model))
+        dense = {name: table.predicted_dense_ms for name, table in latencies.items()}
+        return planned_budget(self.constraints, space, planned_costs(space, latencies, model), dense)
 
     def encoding(
         self,

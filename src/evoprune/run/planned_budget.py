@@ -20,7 +20,7 @@ from evoprune.space.pruning_space import PruningSpace
 def planned_costs(
     space: PruningSpace, latencies: Mapping[str, LatencyTable] | None = None, model: nn.Module | None = None
 ) -> dict[str, PlannedCost]:
-    """What can be predicted of choices in a space, by the names of objectives.
+    """What can be predicted of choices in a space, by the names of objectives; for latencies, what they are at most.
 
     Args:
         space: Pruning space of the model.
@@ -28,13 +28,16 @@ def planned_costs(
         model: The dense network, for the bytes; None where these don't matter.
     """
     counted = CountedCost(space, "macs"), CountedCost(space, "params")
-    timed = {name: LatencyModel(space.groups, table).predict for name, table in (latencies or {}).items()}
+    timed = {name: LatencyModel(space.groups, table.rising).predict for name, table in (latencies or {}).items()}
     sizes = {} if model is None else {"size_bytes": size_cost(model, space)}
     return {**{one.name: one for one in counted if one.predictable}, **sizes, **timed}
 
 
 def planned_budget(
-    constraints: Sequence[Constraint], space: PruningSpace, costs: Mapping[str, PlannedCost] | None = None
+    constraints: Sequence[Constraint],
+    space: PruningSpace,
+    costs: Mapping[str, PlannedCost] | None = None,
+    dense: Mapping[str, float] | None = None,
 ) -> Budget:
     """The upper bounds on what can be predicted; other constraints are seen to when a candidate is measured.
 
@@ -42,20 +45,22 @@ def planned_budget(
         constraints: Bounds of the run.
         space: Pruning space of the model.
         costs: Predicted costs by name; those of `planned_costs` when None.
+        dense: What fractions refer to, by name; where it isn't given, the cost of everything.
 
     Raises:
         ConfigError: A lower bound on the same cost leaves nothing between the two.
     """
     known = planned_costs(space) if costs is None else costs
     everything = np.ones((1, space.size), dtype=np.bool_)
+    whole = {name: float(cost(everything)[0]) for name, cost in known.items()} | dict(dense or {})
     limits: dict[str, float] = {}
     for one in constraints:
         if one.at_most and one.objective in known:
-            limit = one.limit(float(known[one.objective](everything)[0]))
+            limit = one.limit(whole[one.objective])
             limits[one.objective] = min(limit, limits.get(one.objective, limit))
     for one in constraints:
         if not one.at_most and one.objective in limits:
-            least = one.limit(float(known[one.objective](everything)[0]))
+            least = one.limit(whole[one.objective])
             if least > limits[one.objective]:
                 raise ConfigError(
                     f"search.constraints contradict each other: {one.objective} is to be {least:,.6g} at least and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,14 @@ class Grid:
     nodes: tuple[tuple[int, ...], ...]
     ms: Milliseconds
     spread: float
+
+    @property
+    def rising(self) -> Grid:
+        """The least latencies above these, at the nodes and between them, that never fall with a width."""
+        ms = self.ms
+        for axis in range(ms.ndim):
+            ms = np.maximum.accumulate(ms, axis=axis)
+        return replace(self, ms=ms)
 
     def at(self, widths: Widths) -> Milliseconds:
         """Multilinear interpolation; widths beyond the nodes are taken as the nearest.

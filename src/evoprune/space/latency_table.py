@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -153,6 +153,15 @@ class LatencyTable:
     def predicted_dense_ms(self) -> float:
         """What the table says of the whole network: what fractions refer to, as candidates have predictions as well."""
         return float(self.predict_widths({axis: np.array(self.full_width(axis)) for axis in self.axes}))
+
+    @property
+    def rising(self) -> LatencyTable:
+        """The same with latencies that never fall with a width, and are nowhere below these.
+
+        Bounds are kept by it: widths are brought onto a budget by making them wider while it holds, which would lead from one
+        valid choice to another where wider is faster.
+        """
+        return replace(self, grids=tuple(one.rising for one in self.grids))
 
     def parts(self, widths: Mapping[Axis, Widths]) -> tuple[Milliseconds, Milliseconds]:
         """What a prediction is made of.
