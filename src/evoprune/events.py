@@ -111,6 +111,20 @@ class SpaceAnalyzed(Event):
 
 
 @dataclass(frozen=True)
+class WorkPlanned(Event):
+    """How the compute that is left divides: `search_share` of it, 0 to 1, goes into the search, the rest into last retrainings.
+
+    `trainings` is their number, of `epochs` each.
+    """
+
+    candidates: int
+    generations: int
+    search_share: float
+    trainings: int
+    epochs: float
+
+
+@dataclass(frozen=True)
 class GenerationStarted(Event):
     """A population is about to be evaluated; generations count from 0."""
 

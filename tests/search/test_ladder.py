@@ -87,7 +87,8 @@ def test_halving_keeps_the_best_though_early_rungs_are_noisy():
 
         course = climb(ladder(Groups(12, 12), LANDSCAPE, objectives=2, seed=seed), answer, 6)
         best = max((one.genome.digest for one in course[0][0]), key=lambda digest: truth[digest])
-        kept += max(course[-1][1], key=lambda one: one.fitness).genome.digest == best
+        last = [scored for _, scored in course if scored][-1]
+        kept += max(last, key=lambda one: one.fitness).genome.digest == best
     assert kept >= 16
 
 
@@ -108,3 +109,26 @@ def test_best_of_the_given_genomes_is_scored_in_every_generation_when_it_is_the_
     assert [len(proposals) for proposals, _ in course] == [24, 16, 12, 8, 6, 4]
     parents = {name for proposals, _ in course for one in proposals for name in one.parents}
     assert worst[-1].digest not in parents
+
+
+def unlucky(proposal):
+    """Ranks on every rung are those of the rung before, turned round."""
+    value = worth(proposal.genome) * (-1) ** proposal.fidelity
+    return Scored(proposal.genome, value, (-value, 0.0))
+
+
+def test_rung_after_two_that_disagree_is_left_out_but_never_the_last():
+    search = ladder(GROUPS, LANDSCAPE, objectives=2, seed=0)
+    course, rungs = climb(search, unlucky, 5), []
+    for proposals, _ in course:
+        rungs += {one.fidelity for one in proposals}
+        assert all(one.start is None or one.start[1] == rungs[-2] for one in proposals)
+    assert rungs == [0, 1, 3, 4, 5]  # 1 and 3 agree, and of 4 there are too few to tell
+    assert [len(proposals) for proposals, _ in course] == [LANDSCAPE.sizes[rung] for rung in rungs]
+    assert search.ask() == []
+
+
+def test_no_rung_is_left_out_where_ranks_last():
+    search = ladder(GROUPS, LANDSCAPE, objectives=2, seed=0)
+    climb(search, on_landscape, 6)
+    assert search.ask() == []

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from evoprune.api import Result
 from evoprune.cli.printable import printable
+from evoprune.cli.whole_run import WholeRun
 from evoprune.events import (
     CandidateEvaluated,
     Caution,
@@ -44,6 +45,10 @@ from evoprune.store.event_log import describe
 
 TITLES = {"baseline": "training the baseline", "retrain": "retraining the best network", "finetune": "fine-tuning"}
 
+WHOLE = "whole run"
+"""Key of the bar of all that is left."""
+SPEED_OVER_S = 300
+"""Seconds over which the speed is measured that times left are told by; a generation may take a minute."""
 LAYER_HEADINGS = ("layer", "weights", "stay", "sparsity")
 
 
@@ -68,7 +73,9 @@ class Console:
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
+            speed_estimate_period=SPEED_OVER_S,
         )
+        self._whole = WholeRun()
         self._bars: dict[str, TaskID] = {}
         self._asked = 0
         self._best: tuple[float, str] | None = None
@@ -110,6 +117,8 @@ class Console:
                 self._candidate(event)
             case StageEnded():
                 self._clear()
+        if self._whole.watch(event):
+            self._show(WHOLE, round(100 * self._whole.done), 100, "", self._whole.title)
         line = self._line(event)
         if line is not None:
             style = "bold red" if isinstance(event, Caution) else None
@@ -199,6 +208,5 @@ class Console:
             self._progress.update(self._bars[name], advance=1, note=note)
 
     def _clear(self) -> None:
-        for bar in self._bars.values():
-            self._progress.remove_task(bar)
-        self._bars.clear()
+        for name in [name for name in self._bars if name != WHOLE]:
+            self._progress.remove_task(self._bars.pop(name))

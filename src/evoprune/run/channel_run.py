@@ -19,6 +19,7 @@ from evoprune.events import (
     Event,
     Listener,
     SpaceAnalyzed,
+    WorkPlanned,
     broadcast,
     ignore,
 )
@@ -98,8 +99,7 @@ class ChannelRun:
         """The search; gives what makes the final network of its best candidate, and the comparison."""
         prepared = _prepare(self, run)
         _search(prepared)
-        compares = self.compares and bool(self.target.budget(prepared.space, prepared.latencies, run.problem.model))
-        return ChannelFinish(run, prepared.encoding, prepared.first, compares, prepared.latencies).comparison
+        return ChannelFinish(run, prepared.encoding, prepared.first, prepared.compares, prepared.latencies).comparison
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class _Prepared:
         first: Genomes that the search begins with, by the names of criteria.
         baseline: The dense network's value of each objective, on select where it depends on data.
         latencies: Latency tables, by the names of objectives.
+        compares: Whether the best criterion's network is finished as well.
     """
 
     kind: ChannelRun
@@ -123,6 +124,7 @@ class _Prepared:
     first: Mapping[str, BitGenome]
     baseline: Mapping[str, float]
     latencies: Mapping[str, LatencyTable]
+    compares: bool
 
 
 def _prepare(kind: ChannelRun, run: OpenedRun) -> _Prepared:
@@ -143,7 +145,8 @@ def _prepare(kind: ChannelRun, run: OpenedRun) -> _Prepared:
     baseline = {**figures, **{name: table.predicted_dense_ms for name, table in latencies.items()}}
     check_bounds(kind.bounds, problem.task.card, baseline)
     parts.store.update(replace(parts.store.manifest, dense=baseline))
-    return _Prepared(kind, run, space, encoding, first, baseline, latencies)
+    compares = kind.compares and bool(kind.target.budget(space, latencies, problem.model))
+    return _Prepared(kind, run, space, encoding, first, baseline, latencies, compares)
 
 
 def _pin_step(parts: RunParts, step: int, wished: int) -> None:
@@ -155,13 +158,14 @@ def _pin_step(parts: RunParts, step: int, wished: int) -> None:
         )
 
 
-def _rungs(kind: ChannelRun, run: OpenedRun) -> tuple[Rung, ...]:
+def _rungs(prepared: _Prepared) -> tuple[Rung, ...]:
     """The generations of a ladder; none for other searches."""
-    shape, parts = kind.plan.ladder, run.parts
+    shape, run = prepared.kind.plan.ladder, prepared.run
     if shape is None:
         return ()
-    rungs = parts.training.rungs(shape, run.problem.task)
-    taken = parts.training.share_of(rungs, run.problem.task)
+    parts, task = run.parts, run.problem.task
+    rungs = parts.training.rungs(shape, task)
+    taken = parts.training.share_of(rungs, task)
     if shape.steps is None and taken > EXCESS * shape.share:
         parts.notify(
             Caution(
@@ -170,6 +174,10 @@ def _rungs(kind: ChannelRun, run: OpenedRun) -> tuple[Rung, ...]:
                 "retraining to take a share of; set training.retrain_epochs higher, or ga.pop_size and ga.num_generations lower",
             )
         )
+    trainings = 2 if prepared.compares else 1
+    share = parts.training.share_of(rungs, task, trainings=trainings)
+    candidates = sum(rung.candidates for rung in rungs)
+    parts.notify(WorkPlanned(candidates, len(rungs), share, trainings, parts.training.retrain_epochs))
     return rungs
 
 
@@ -202,7 +210,7 @@ def _watch(prepared: _Prepared) -> Listener:
 def _search(prepared: _Prepared) -> None:
     kind, parts, problem = prepared.kind, prepared.run.parts, prepared.run.problem
     placement = kind.placement.settled(parts.source, parts.notify)
-    rungs = _rungs(kind, prepared.run)
+    rungs = _rungs(prepared)
     plan = kind.plan.on(rungs) if rungs else kind.plan
     inherited = bool(rungs) and plan.settings.inherit
     work = CandidateWork(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from evoprune.events import GenerationEnded
 from evoprune.objectives.loss import LossGap
@@ -18,10 +16,9 @@ from evoprune.run.candidate_scores import CandidateScores
 from evoprune.search.base import Search
 from evoprune.search.diversity import mean_hamming_distance
 from evoprune.search.pareto import hypervolume
+from evoprune.search.ranking import FEWEST_RANKED, rank_correlation
 from evoprune.store.journal import JournalEntry
 
-FEWEST_RANKED: Final = 4
-"""Candidates on two rungs whose ranks are compared."""
 WORTH_TELLING_APART: Final = 0.5
 """Best share of a generation, whose scores selection depends on."""
 
@@ -62,7 +59,7 @@ class GenerationSummaries:
             diversity=mean_hamming_distance(population) if len(population) > 1 else None,
             noise=self._noise(usable),
             elite_fitness=None if self._elite is None else fitness.get(self._elite, self._fitness[self._elite]),
-            rank_correlation=self._correlation(fitness),
+            rank_correlation=rank_correlation(self._fitness, fitness),
         )
         self._remember(fitness)
         return event
@@ -91,15 +88,6 @@ class GenerationSummaries:
             return None
         shifted = replace(evaluation, objectives={**values, "loss": values["loss"] + values[LossGap.name]})
         return self.scores.fitness_of(shifted) - self.scores.fitness_of(evaluation)
-
-    def _correlation(self, fitness: dict[str, float]) -> float | None:
-        """Rank correlation of the scores with those of the rung before, over the candidates that are on both."""
-        both = [genome for genome in fitness if genome in self._fitness]
-        if len(both) < FEWEST_RANKED:
-            return None
-        before, now = ([known[genome] for genome in both] for known in (self._fitness, fitness))
-        found = float(spearmanr(before, now).statistic) if len(set(before)) > 1 < len(set(now)) else math.nan
-        return found if math.isfinite(found) else None
 
     def _hypervolume(self, usable: Sequence[JournalEntry]) -> float | None:
         """Volume that the generation's front covers, as a multiple of the box around the first generation."""

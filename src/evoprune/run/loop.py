@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from evoprune.errors import ReplayMismatchError
-from evoprune.events import CandidateEvaluated, GenerationStarted, Listener
+from evoprune.events import CandidateEvaluated, Decision, GenerationStarted, Listener
 from evoprune.execution.base import Executor, Job, Outcome
 from evoprune.results import Status
 from evoprune.run.candidate_scores import Best, CandidateScores, better_of, stop_if_all_failed
@@ -99,7 +99,7 @@ def run_search(drive: SearchDrive) -> SearchEnd:
         StoreCorruptedError: An entry of the journal lacks what the search is told.
         RunError: Not one candidate of a generation could be evaluated, though there were several, or none before.
     """
-    asked, best, summaries = 0, None, GenerationSummaries(drive.scores)
+    asked, rung, best, summaries = 0, 0, None, GenerationSummaries(drive.scores)
     for generation in range(drive.generations):
         if not drive.may_go_on(generation) or (drive.most is not None and asked >= drive.most):
             break
@@ -107,6 +107,7 @@ def run_search(drive: SearchDrive) -> SearchEnd:
         proposals = batch if drive.most is None else batch[: drive.most - asked]
         if not proposals:
             break
+        rung = _say_what_is_left_out(drive, rung, proposals[0].fidelity)
         drive.notify(GenerationStarted(generation, drive.generations, len(proposals)))
         entries = list(_evaluated(drive, proposals, drive.place.first + asked, generation))
         asked += len(proposals)
@@ -124,6 +125,14 @@ def run_search(drive: SearchDrive) -> SearchEnd:
         if best is not None and best.entry.evaluation.status is Status.OK and drive.enough(best.entry):
             break
     return SearchEnd(asked, best)
+
+
+def _say_what_is_left_out(drive: SearchDrive, before: int, now: int) -> int:
+    if now > before + 1:
+        left_out = ", ".join(map(str, range(before + 1, now)))
+        detail = f"rung {left_out} is left out: ranks on the rungs before did not last from one to the next"
+        drive.notify(Decision("ladder", detail))
+    return now
 
 
 def _evaluated(

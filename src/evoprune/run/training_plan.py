@@ -100,11 +100,11 @@ class TrainingPlan:
         retraining = self.retrain_epochs * (len(task.train) + select)
         return shape.rungs(retraining=retraining, batch_size=self.finetuning.batch_size, select=select)
 
-    def share_of(self, rungs: Sequence[Rung], task: Task) -> float:
-        """Share that the generations take of their compute and that of the last retraining together."""
+    def share_of(self, rungs: Sequence[Rung], task: Task, *, trainings: int = 1) -> float:
+        """Share that the generations take of their compute and that of so many last retrainings together."""
         search = sum(rung.passes(self.finetuning.batch_size) for rung in rungs)
         retraining = TRAINING_COST * self.retrain_epochs * (len(task.train) + len(task.val))
-        return search / (search + retraining)
+        return search / (search + trainings * retraining)
 
     def fidelity_of(self, rung: Rung) -> Fidelity:
         """What a candidate learns on a rung, and what it is scored on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from evoprune.genome import BitGenome
 from evoprune.search.base import Proposal, Representation, Scored, SearchSettings
-from evoprune.search.ranking import by_fitness, by_front
+from evoprune.search.ranking import by_fitness, by_front, rank_correlation
 from evoprune.search.variation import variation_of
 
 ATTEMPTS: Final = 100
@@ -20,6 +21,9 @@ SURVIVING: Final = 0.5
 FOLLOWED: Final = 4
 """Given genomes that are scored in the second generation whatever they are worth; in each one after it, half as many."""
 
+FEWEST_JUDGED: Final = 6
+"""Candidates on two rungs, by whose ranks it is decided whether the rungs predict anything."""
+
 Ranking = Callable[[Sequence[Scored]], Sequence[Scored]]
 """Scored candidates, best first."""
 
@@ -27,10 +31,11 @@ Ranking = Callable[[Sequence[Scored]], Sequence[Scored]]
 class LadderSearch:
     """Survivors climb and go on from their own trained weights; children take the free places, with a parent's weights.
 
-    Generation and fidelity are one: all candidates of a generation have the same training behind them in it, so that a survivor
-    is compared with new children at equal terms, and no score of an earlier rung is kept. The first generation consists of the
-    genomes that are given and random ones. It is successive halving (Jamieson and Talwalkar 2016) with breeding in it, and
-    weights handed on as in population-based training (Jaderberg et al. 2017).
+    A generation is a rung: all its candidates have the same training behind them in it, so that a survivor is compared with new
+    children at equal terms, and no score of an earlier rung is kept. The first generation consists of the genomes that are given
+    and random ones. Where the ranks on one rung say nothing of those on the next, the rung after is left out: short trainings
+    don't tell these candidates apart. It is successive halving (Jamieson and Talwalkar 2016) with breeding in it, and weights
+    handed on as in population-based training (Jaderberg et al. 2017).
 
     Args:
         representation: Length, groups and repair of the genomes, and perhaps operators of their own.
@@ -48,12 +53,15 @@ class LadderSearch:
         self._given = {representation.repair(genome).digest for genome in settings.initial}
         self._seen: set[str] = set()
         self._generation = 0
+        self._rung = self._told_rung = 0
         self._ranked: Sequence[Scored] = ()
 
     def ask(self) -> Sequence[Proposal]:
         """The next generation, survivors first; empty after the last one, and when no new child can be bred."""
         if self._generation == 0:
             return self._new(self._first(), self._size)
+        if self._rung > self._last_rung:
+            return []
         survivors = self._survivors
         going_on = [self._going_on(one, one.genome) for one in (*survivors, *self._control(survivors))]
         children = self._new(self._children(survivors), self._size - len(going_on)) if survivors else []
@@ -62,8 +70,11 @@ class LadderSearch:
 
     def tell(self, scored: Sequence[Scored]) -> None:
         """Costs of the batch asked last."""
+        step = 1 if self._predicted(scored) else 2
         self._ranked = self._best_first(scored)
         self._generation += 1
+        self._told_rung = self._rung
+        self._rung = min(self._rung + step, max(self._last_rung, self._rung + 1))  # the last one is never left out
 
     @property
     def population(self) -> Sequence[BitGenome]:
@@ -73,9 +84,19 @@ class LadderSearch:
     @property
     def _size(self) -> int:
         sizes = self._settings.sizes
-        if not sizes:
-            return self._settings.pop_size
-        return sizes[min(self._generation, len(sizes) - 1)]
+        return sizes[min(self._rung, self._last_rung)] if sizes else self._settings.pop_size
+
+    @property
+    def _last_rung(self) -> int:
+        return len(self._settings.sizes) - 1 if self._settings.sizes else sys.maxsize
+
+    def _predicted(self, scored: Sequence[Scored]) -> bool:
+        """Whether ranks on the rung before said anything of these; true where there are too few to tell."""
+        before, now = (
+            {one.genome.digest: one.fitness for one in some if one.violation == 0} for some in (self._ranked, scored)
+        )
+        agreement = rank_correlation(before, now, fewest=FEWEST_JUDGED)
+        return agreement is None or agreement > 0
 
     @property
     def _survivors(self) -> Sequence[Scored]:
@@ -113,8 +134,8 @@ class LadderSearch:
         return int(self._generator.integers(count, size=self._settings.tournament_size).min())
 
     def _going_on(self, parent: Scored, genome: BitGenome, parents: tuple[str, ...] = ()) -> Proposal:
-        start = (parent.genome.digest, self._generation - 1) if self._settings.inherit else None
-        return Proposal(genome, self._generation, parents, start)
+        start = (parent.genome.digest, self._told_rung) if self._settings.inherit else None
+        return Proposal(genome, self._rung, parents, start)
 
     def _new(self, proposals: Iterator[Proposal], count: int) -> list[Proposal]:
         """So many of `proposals` that were never asked for; fewer where they repeat themselves."""

@@ -1,13 +1,19 @@
-"""Scored candidates in order, the best first: by their fitness, or by the fronts that they form."""
+"""Scored candidates in order, the best first: by their fitness, or by the fronts that they form; and how far orders agree."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from evoprune.search.base import Scored
+
+FEWEST_RANKED: Final = 4
+"""Candidates in two orders that are compared."""
 
 
 def by_fitness(scored: Sequence[Scored]) -> list[Scored]:
@@ -59,3 +65,26 @@ def crowding_distance(costs: NDArray[np.float64]) -> NDArray[np.float64]:
         if span > 0 and len(costs) > 2:
             distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
     return distance
+
+
+def rank_correlation(
+    before: Mapping[str, float], now: Mapping[str, float], *, fewest: int = FEWEST_RANKED
+) -> float | None:
+    """How far two orders of candidates agree, from -1 to 1, over the candidates that are in both.
+
+    Args:
+        before: Scores by digest.
+        now: Later scores by digest.
+        fewest: Candidates in both for which there is an answer.
+
+    Returns:
+        Spearman's coefficient; None where there are too few, or all score alike.
+    """
+    both = [digest for digest in now if digest in before]
+    if len(both) < fewest:
+        return None
+    earlier, later = ([known[digest] for digest in both] for known in (before, now))
+    if len(set(earlier)) == 1 or len(set(later)) == 1:
+        return None
+    found = float(spearmanr(earlier, later).statistic)
+    return found if math.isfinite(found) else None

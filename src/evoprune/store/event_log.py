@@ -25,6 +25,7 @@ from evoprune.events import (
     TaskOpened,
     TrainingProgress,
     WorkerDied,
+    WorkPlanned,
 )
 from evoprune.results import ACCURACY, MetricCard, values_text
 from evoprune.store.atomic import append_line, open_lines
@@ -93,9 +94,16 @@ def describe(  # noqa: PLR0911 - one line per kind of event
         case GenerationEnded() if event.best_fitness is not None:
             noise = "" if event.noise is None else f" ± {event.noise:.2g}"
             elite = "" if event.elite_fitness is None else f", elite of before {event.elite_fitness:.4f}"
+            lasting = "" if event.rank_correlation is None else f", rank correlation {event.rank_correlation:.2f}"
             return (
                 f"generation {event.generation}: best fitness {event.best_fitness:.4f}{noise}{elite}, mean "
-                f"{event.mean_fitness:.4f}, best candidate {values_text(event.best, metric, objectives)}"
+                f"{event.mean_fitness:.4f}{lasting}, best candidate {values_text(event.best, metric, objectives)}"
+            )
+        case WorkPlanned():
+            trainings = "retraining" if event.trainings == 1 else f"{event.trainings} retrainings"
+            return (
+                f"plan: {event.candidates} candidates in {event.generations} generations take {100 * event.search_share:.0f} % "
+                f"of the compute, {trainings} of {event.epochs:g} epochs the rest"
             )
         case BatchHalved():
             return f"{event.stage}: out of memory, going on with {event.micro_batch} samples per pass"
