@@ -5,7 +5,7 @@ from matplotlib.image import imread
 
 from evoprune.errors import StoreCorruptedError, UsageError
 from evoprune.report.canvas import save_figure
-from evoprune.report.plots import by_generation, evolution_figure, front_figure
+from evoprune.report.plots import by_generation, evolution_figure, front_figure, rank_correlations
 from evoprune.report.writer import FIGURES, ensure_report, write_report
 from evoprune.store.comparison import Comparison
 from tests.report.mask_runs import entries_of
@@ -163,3 +163,25 @@ def test_front_of_one_objective_is_drawn_over_the_candidates():
     axes = drawn(["latency_ms"], latency_ms=3.0)
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("latency_ms", "candidate")
     assert list(axes.lines[0].get_xdata()) == [0, 1, 2, 3]
+
+
+def test_ranks_of_a_generation_are_compared_with_the_latest_scores_before():
+    def scored(generation, **fitness):
+        return [{"generation": generation, "genome": genome, "fitness": value} for genome, value in fitness.items()]
+
+    rows = [
+        *scored(0, a=1, b=2, c=3, d=4),
+        *scored(1, a=4, b=3, c=2, d=1, e=9),
+        *scored(2, a=4, b=3, c=1, d=2, f=9),
+        *scored(3, a=1),
+    ]
+    entries = entries_of([line(index, row["generation"]) | row for index, row in enumerate(rows)])
+    assert rank_correlations(entries) == {1: pytest.approx(-1), 2: pytest.approx(0.8)}
+    labels = [tick.get_text() for tick in drawn_axes(evolution_figure(entries)).get_xticklabels()]
+    assert "1\n$\\rho$ -1.00" in labels
+    assert "0" in labels
+
+
+def drawn_axes(figure):
+    figure.canvas.draw()
+    return figure.axes[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ from evoprune.report.canvas import (
     with_unit,
 )
 from evoprune.results import MetricCard, Status
+from evoprune.search.ranking import rank_correlation
 from evoprune.store.comparison import Comparison, CriterionFigures
 from evoprune.store.journal import JournalEntry
 
@@ -77,13 +79,42 @@ def evolution_figure(entries: Sequence[JournalEntry], criterion: CriterionFigure
         )  # fmt: skip
     axes.plot([], [], "o", color=MUTED, markersize=3.5, label="one candidate")
     below = _leave_out_ruins(axes, [value for one in generations for value in one.fitness])
-    axes.set_xlabel("generation")
+    _number_generations(axes, rank_correlations(entries))
     axes.set_ylabel("fitness")
     title = f"Fitness over {len(generations)} generations, {len(entries)} candidates"
     axes.set_title(f"{title}, {below} of them below the picture" if below else title, color=INK, loc="left")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right", frameon=False)
     return figure
+
+
+def rank_correlations(entries: Sequence[JournalEntry]) -> dict[int, float]:
+    """How far the ranks of each generation agree with the latest ones before, over the candidates that were scored in both.
+
+    Only where candidates are scored again, as on a ladder, is there anything to compare.
+    """
+    latest: dict[str, float] = {}
+    found: dict[int, float] = {}
+    scored = [entry for entry in entries if entry.score is not None]
+    for number, mine in groupby(scored, key=lambda entry: entry.generation):
+        now = {entry.evaluation.genome: entry.score or 0.0 for entry in mine}
+        agreement = rank_correlation(latest, now)
+        if agreement is not None:
+            found[number] = agreement
+        latest |= now
+    return found
+
+
+def _number_generations(axes: Axes, correlations: Mapping[int, float]) -> None:
+    """Write the numbers of the generations along the scale, with the rank correlations below them."""
+
+    def label(value: float, _: int | None) -> str:
+        number = f"{value:g}"
+        return f"{number}\n$\\rho$ {correlations[int(value)]:.2f}" if value in correlations else number
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(label))
+    what = " ($\\rho$: rank correlation with the scores before, of candidates that went on)" if correlations else ""
+    axes.set_xlabel(f"generation{what}")
 
 
 def _leave_out_ruins(axes: Axes, fitness: Sequence[float]) -> int:
