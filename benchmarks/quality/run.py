@@ -130,7 +130,7 @@ def dense_weights(out: Path, network: str, seed: int) -> Path:
     if not path.exists():
         config = {
             "execution": {"training_threads": 1, "workers": 1},
-            "ga": {"pop_size": 2, "num_generations": 1, "elitism": 0},
+            "ga": {"pop_size": 2, "num_generations": 1},
             "search": {"baselines": "none", "criteria": ["l1"]},
             "training": {"retrain_epochs": 0.01},
             "run": {"seed": seed},

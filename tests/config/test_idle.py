@@ -8,6 +8,7 @@ from evoprune.config.yaml_files import parse_overrides
 from evoprune.plugins import BUILT_IN
 
 MASKS = "search.encoding=weight-bits"
+BITS = "search.encoding=channel-bits"
 GENETIC = "search.algorithm=genetic"
 
 
@@ -19,6 +20,8 @@ GENETIC = "search.algorithm=genetic"
         (["search.algorithm=genetic", "search.share=0.5"], "search.share: of no effect on a search that is no ladder"),
         (["fidelity.select_samples=9"], "fidelity.select_samples: of no effect on a search ladder"),
         (["ga.elitism=1"], "ga.elitism: of no effect on the search ladder-front"),
+        (["ga.mutation=swap"], "ga.mutation: of no effect on channel-widths, which has operators of its own"),
+        ([BITS, "ga.mutation=swap", "ga.crossover=single-point"], "ga.crossover: of no effect where ga.mutation is swap"),
         ([MASKS, "fitness.w_macs=1"], "fitness.w_macs: of no effect on weight masks, only on channels"),
         ([MASKS, "search.round_to=4"], "search.round_to: of no effect on weight masks, only on channels"),
         ([MASKS, "masks.order=backward"], "masks.order: of no effect in masks.mode whole"),
@@ -54,6 +57,7 @@ def test_setting_without_an_effect_is_named_with_the_reason(assignments, line):
         [MASKS, "masks.goals=null", "masks.passes=3"],
         [MASKS, "masks.between=1", "masks.between_epochs=2"],
         [MASKS, "masks.mode=population", "masks.fisher_samples=9", "ga.pop_size=8"],
+        [BITS, "ga.mutation=prune", "ga.crossover=single-point"],
         ["search.preset=reference"],
         ["search.encoding=keep-ratios", "masks.polish_generations=2"],
         ["masks.layers=conv1", "search.share=0.5", "search.seeding=none", "fitness.w_macs=1", "search.round_to=4"],

@@ -31,7 +31,6 @@ def problems(*assignments):
         ("ga.mutation_rate=.nan", "ga.mutation_rate", "less than or equal to 1"),
         ("ga.crossover_rate=1.5", "ga.crossover_rate", "less than or equal to 1"),
         ("ga.tournament_size=99", "ga", "tournament_size must be at most pop_size"),
-        ("ga.elitism=24", "ga", "elitism must be below pop_size"),
         ("ga.initial_keep=[0.9, 0.2]", "ga", "the lower first"),
         ("ga.initial_keep=[0.5]", "ga.initial_keep", "Field required"),
         ("training.epochs=-1", "training.epochs", "greater than or equal to 0"),
@@ -65,6 +64,24 @@ def test_make_config_names_key_and_what_is_accepted_when_a_value_is_wrong(assign
     message = problems(assignment)
     assert message.startswith(f"{key}")
     assert accepted in message
+
+
+@pytest.mark.parametrize("algorithm", ["genetic", "my_package.search:Mine"])
+def test_make_config_refuses_an_elite_of_everybody_on_searches_that_keep_one(algorithm):
+    assert "ga.elitism=2 must be below ga.pop_size=2" in problems(f"search.algorithm={algorithm}", "ga.pop_size=2")
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        [],
+        ["search.constraints=macs<=0.5"],
+        *([f"search.algorithm={name}"] for name in ("steady-state", "nsga2", "nsga3", "random")),
+        ["search.encoding=neuron-bits", "masks.mode=population", "ga.elitism=2"],
+    ],
+)
+def test_make_config_takes_a_population_of_two_on_searches_without_an_elite(assignments):
+    assert make_config(parse_overrides(["ga.pop_size=2", *assignments])).ga.pop_size == 2
 
 
 def test_make_config_shows_the_value_given_and_what_the_setting_is():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from evoprune.config.genetic import BRED, unread_by
 from evoprune.config.kinds import LADDERS, chosen_algorithm, is_mask_run
 from evoprune.config.masks import MasksConfig
 from evoprune.config.recipes import recipe_defaults
@@ -12,19 +13,10 @@ from evoprune.config.schema import Config, make_config
 from evoprune.objectives.batch_names import is_latency
 from evoprune.objectives.constraint import Constraint
 
-_BRED: Final = ("mutation_rate", "crossover_rate", "crossover", "mutation")
-_UNREAD_BY: Final = {
-    "random": ("tournament_size", "elitism", *_BRED),
-    **dict.fromkeys(("nsga2", "nsga3"), ("tournament_size", "elitism")),
-    "steady-state": ("elitism",),
-    **dict.fromkeys(("ladder", "ladder-front"), ("elitism", "crossover", "mutation")),
-}
-"""What built-in searches make nothing of, in the section `ga`; another search may read all."""
-
 _UNREAD_BY_MEMBERS: Final = (
     *("search.algorithm", "search.asynchronous"),
     *("masks.criteria", "masks.margin", "masks.polish_generations", "masks.warm_start"),
-    *(f"ga.{key}" for key in ("num_generations", "tournament_size", "elitism", "initial_keep", *_BRED)),
+    *(f"ga.{key}" for key in ("num_generations", "tournament_size", "elitism", "initial_keep", *BRED)),
 )
 
 
@@ -55,7 +47,7 @@ def _idle(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _idle_of_masks(config) if is_mask_run(config) else _idle_of_channels(config)
     training, algorithm = config.training, chosen_algorithm(config)
     yield from _idle_of_ladders(config) if algorithm in LADDERS else _idle_without_ladder()
-    yield tuple(f"ga.{key}" for key in _UNREAD_BY.get(algorithm, ())), f"on the search {algorithm}"
+    yield tuple(f"ga.{key}" for key in unread_by(algorithm)), f"on the search {algorithm}"
     if config.data.checkpoint is not None:
         yield ("training.epochs", "training.lr"), "where data.checkpoint has trained weights"
     elif training.epochs == 0:
@@ -69,6 +61,10 @@ def _idle(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
 def _idle_of_channels(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     masks = tuple(f"masks.{key}" for key in MasksConfig.model_fields if key != "layers")
     yield (*masks, "fitness.w_sparsity"), "on channels, only on weight masks"
+    if config.search.encoding == "channel-widths":
+        yield ("ga.crossover", "ga.mutation"), "on channel-widths, which has operators of its own"
+    elif config.search.encoding == "channel-bits" and config.ga.mutation == "swap":
+        yield ("ga.crossover",), "where ga.mutation is swap: whole groups are exchanged"
     named = [*config.search.objectives, *(Constraint.parse(one).objective for one in config.search.constraints)]
     if not any(map(is_latency, named)):
         yield ("search.latency_table",), "where neither objectives nor constraints name a latency"

@@ -4,61 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from evoprune.config.execution import WHERE, ExecutionConfig
-from evoprune.config.fields import (
-    AbsolutePath,
-    Duration,
-    NonNegative,
-    PositiveInt,
-    Section,
-    Share,
-    SomeWords,
-    Words,
-)
+from evoprune.config.fields import AbsolutePath, Duration, NonNegative, PositiveInt, Section, SomeWords
+from evoprune.config.genetic import GeneticConfig, unread_by
 from evoprune.config.masks import MasksConfig
 from evoprune.config.populations import defaults_of
 from evoprune.config.presets import with_objectives
 from evoprune.config.problems import explain
+from evoprune.config.search import SearchConfig, parseable
 from evoprune.config.training import TrainingConfig
 from evoprune.config.yaml_files import merge
 from evoprune.errors import ConfigError
-from evoprune.objectives.constraint import Constraint
 
 _WHERE = {"run": ("out",), "execution": WHERE, "data": ("dir",), "search": ("latency_table",)}
 """Settings that say where a run is done, not what; the content of a latency table is pinned by itself."""
-
-
-class GeneticConfig(Section):
-    """The population and how it changes."""
-
-    pop_size: Annotated[int, Field(ge=2)] = Field(
-        24, description="individuals per generation; on the search ladder of the first one, those after it have fewer"
-    )
-    num_generations: PositiveInt = Field(6, description="generations, the first one included")
-    mutation_rate: Share = Field(0.3, description="probability that a group's width changes, or that a bit flips")
-    crossover_rate: Share = Field(0.9, description="probability that two parents are crossed")
-    tournament_size: PositiveInt = Field(2, description="individuals compared for each parent")
-    elitism: Annotated[int, Field(ge=0)] = Field(2, description="best individuals that outlive their generation")
-    initial_keep: tuple[Share, Share] = Field((0.2, 0.9), description="range of the share kept per layer at the start")
-    crossover: Literal["uniform", "single-point"] = Field("uniform", description="how two parents exchange bits")
-    mutation: Literal["flip", "prune", "swap"] = Field(
-        "flip", description="prune only ever turns bits off; swap turns as many on as off, up to mutation_rate of them"
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> GeneticConfig:
-        if self.tournament_size > self.pop_size:
-            raise ValueError("tournament_size must be at most pop_size")
-        if self.elitism >= self.pop_size:
-            raise ValueError("elitism must be below pop_size")
-        if self.initial_keep[0] > self.initial_keep[1] or self.initial_keep[1] == 0:
-            raise ValueError("initial_keep must be two shares, the lower first, the higher above 0")
-        return self
 
 
 class FitnessConfig(Section):
@@ -74,100 +38,6 @@ class FitnessConfig(Section):
         if self.w_acc == self.w_macs == self.w_sparsity == self.w_loss == 0:
             raise ValueError("the weights can't all be 0: nothing would be selected for")
         return self
-
-
-def parseable(bounds: tuple[str, ...]) -> tuple[str, ...]:
-    """The bounds, if all can be read.
-
-    Raises:
-        ValueError: One can't.
-    """
-    for text in bounds:
-        try:
-            Constraint.parse(text)
-        except ConfigError as error:
-            raise ValueError(error.message) from error
-    return bounds
-
-
-class SearchConfig(Section):
-    """What is searched, and how."""
-
-    algorithm: str = Field(
-        "auto",
-        description="auto: ladder where search.constraints bound a cost, ladder-front otherwise; genetic, steady-state, nsga2, "
-        "nsga3, random, or package.module:function",
-    )
-    asynchronous: bool = Field(
-        False,
-        description="true: no waiting for whole generations (steady-state, random), of which each counts pop_size "
-        "candidates; a run is resumed exactly, but two of one seed may differ",
-    )
-    encoding: str = Field(
-        "channel-widths",
-        description="what a genome means: channel-widths or channel-bits for channels; weight-bits, neuron-bits, "
-        "keep-ratios or threshold-exceptions for single weights",
-    )
-    preset: Literal["classic", "reference"] | None = Field(
-        None,
-        description="classic: channels as bits, bred by accuracy after a brief fine-tuning and the MACs saved; reference: weight "
-        "masks as random masks that evolve by pruning alone, one child at a time",
-    )
-    seeding: Literal["criteria", "none"] = Field(
-        "criteria", description="none: evolution begins at random, without any rule about what matters"
-    )
-    criteria: SomeWords | None = Field(
-        None,
-        description="criteria that order channels and make the first generation; all that score this network when null",
-    )
-    criteria_samples: PositiveInt = Field(256, description="training samples that criteria look at")
-    share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.25, description="share of the compute that the search ladder may take; the rest is the last retraining"
-    )
-    inherit: bool = Field(
-        True, description="candidates of the search ladder begin with the weights that their parents were trained to"
-    )
-    baselines: Literal["best", "none"] = Field(
-        "best", description="best: the best criterion's network at the same bounds is finished alike, and compared"
-    )
-    objectives: SomeWords = Field(
-        ("loss", "macs"),
-        description="what is searched for: accuracy, loss, worst_class_accuracy, macs, params, size_bytes, "
-        "peak_activation_bytes, latency_ms (of the example inputs) or latency_ms@batch=256, of weight masks sparsity and "
-        "layer_sparsity, or package.module:Class; nsga2 searches their front. Channels are bred by the mean gain over the dense "
-        "network where one of them has no weight in fitness",
-    )
-    also_measure: Words = Field(
-        ("accuracy",),
-        description="objectives that candidates of channels are measured by besides, for tables and plots alone",
-    )
-    constraints: Words = Field(
-        (),
-        description='bounds such as "macs<=0.5", "latency_ms<=3ms"; up to 1 without unit or sign: a share of the baseline',
-    )
-    layers: SomeWords | None = Field(
-        None,
-        description="names or patterns of layers to prune; all when null. Of channels: the outputs of these may go, no others'",
-    )
-    exclude: Words = Field((), description="names or patterns of modules or parameters that stay as they are")
-    layer_types: SomeWords | None = Field(
-        None, description="layers whose units get a bit, such as [conv]; all when null"
-    )
-    round_to: PositiveInt = Field(
-        8,
-        description="kept widths are multiples of this, which kernels like, or of less where a layer is under twice as wide; "
-        "1: any width",
-    )
-
-    latency_table: AbsolutePath | None = Field(
-        None,
-        description="a latency.json of evoprune measure or another run, for latency_ms; measured by the run itself when null",
-    )
-
-    @field_validator("constraints")
-    @classmethod
-    def _parseable(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
-        return parseable(constraints)
 
 
 class FidelityConfig(Section):
@@ -235,6 +105,14 @@ class Config(Section):
     @model_validator(mode="after")
     def _masks_have_goals_and_orders(self) -> Config:
         self.masks.check_goals_and_orders(encoding=self.search.encoding, seeding=self.search.seeding)
+        return self
+
+    @model_validator(mode="after")
+    def _elite_is_below_the_population_where_it_is_read(self) -> Config:
+        members = self.search.prunes_weights and self.masks.mode == "population"
+        read = not members and "elitism" not in unread_by(self.search.chosen_algorithm)
+        if read and self.ga.elitism >= self.ga.pop_size:
+            raise ValueError(f"ga.elitism={self.ga.elitism} must be below ga.pop_size={self.ga.pop_size}")
         return self
 
     @model_validator(mode="after")

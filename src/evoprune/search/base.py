@@ -67,7 +67,7 @@ class SearchSettings:
         mutation_rate: Probability that a bit flips; of `swap` the largest share of ones that are exchanged.
         crossover_rate: Probability that two parents are crossed, otherwise copied.
         tournament_size: Individuals compared for each parent, at most `pop_size`.
-        elitism: Best parents that outlive their generation, below `pop_size`.
+        elitism: Best parents that outlive their generation, below `pop_size` for searches that read it.
         initial_keep: Lowest and highest share kept per group in the first generation.
         crossover: `uniform` or `single-point`.
         mutation: `flip`; `prune`, which only ever turns a 1 into a 0; or `swap`, which keeps the number of ones.
