@@ -103,7 +103,7 @@ def test_front_keeps_the_ends_of_both_objectives():
 
 def test_best_of_the_given_genomes_is_scored_in_every_generation_when_it_is_the_control():
     worst = sorted(valid_genomes(), key=worth)[:6]
-    settings = replace(LANDSCAPE, initial=worst, control=True)
+    settings = replace(LANDSCAPE, initial=worst, control=worst)
     course = climb(ladder(GROUPS, settings, objectives=2, seed=0), on_landscape, 6)
     assert all(worst[-1] in [one.genome for one in proposals] for proposals, _ in course)
     assert [len(proposals) for proposals, _ in course] == [24, 16, 12, 8, 6, 4]

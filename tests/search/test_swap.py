@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoprune.genome import BitGenome
-from evoprune.search.swap import swap_bits
+from evoprune.genome import BitGenome, Segment
+from evoprune.search.swap import swap_bits, swap_within
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.floats(0, 1), st.integers(0, 1000))
@@ -21,3 +21,20 @@ def test_swap_bits_exchanges_one_to_the_share_given_log_uniformly():
     assert (moved.min(), moved.max()) == (1, 99)
     # Of a log-uniform number between 1 and 100: the median is 10.
     assert np.median(moved) == pytest.approx(10, abs=2)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=20), min_size=1, max_size=5), st.floats(0, 1), st.integers(0, 1000))
+def test_swap_within_keeps_the_ones_of_every_segment(groups, rate, seed):
+    starts = np.cumsum([0, *map(len, groups)])
+    segments = [Segment(str(number), int(start), len(one)) for number, (start, one) in enumerate(zip(starts, groups, strict=False))]
+    genome = BitGenome.from_bits(np.concatenate(groups))
+    child = swap_within(genome, segments, rate, np.random.default_rng(seed))
+    assert [child.bits[one.start : one.start + one.size].sum() for one in segments] == [sum(one) for one in groups]
+    assert (child == genome) == (rate == 0 or all(all(one) or not any(one) for one in groups))
+
+
+def test_swap_within_spreads_exchanges_over_segments_by_their_room():
+    segments = [Segment("wide", 0, 300), Segment("narrow", 300, 100)]
+    genome, generator = BitGenome.from_bits(np.arange(400) % 2 == 0), np.random.default_rng(0)
+    moved = np.array([swap_within(genome, segments, 1.0, generator).bits ^ genome.bits for _ in range(400)])
+    assert moved[:, :300].sum() / moved[:, 300:].sum() == pytest.approx(3, rel=0.1)

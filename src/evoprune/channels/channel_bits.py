@@ -7,9 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from evoprune.channels.orders import Orders, in_given_order
-from evoprune.channels.prunable_groups import PrunableGroups
+from evoprune.channels.prunable_groups import Bits, PrunableGroups
+from evoprune.channels.swap_variation import SwapVariation
 from evoprune.genome import BitGenome, Segment
 from evoprune.plan import PruningPlan
+from evoprune.search.base import SearchSettings
+from evoprune.search.variation import BitVariation, Variation
 from evoprune.seeding import SeedTree
 from evoprune.space.budget import Budget
 from evoprune.space.projection import Ranks
@@ -89,6 +92,24 @@ class ChannelBits:
         ranks = self.prunable.in_order(self.orders.of(criterion)[self.prunable.positions])
         allowed = self.prunable.projection.project(widths.astype(np.float64), ranks, fill=True)
         return BitGenome.from_bits(self.prunable.projection.bits(allowed, ranks))
+
+    def by_units(self, bits: Bits) -> BitGenome:
+        """The valid genome closest to a choice; what has to go goes by the criterion that would have chosen most alike.
+
+        Args:
+            bits: [units of the groups] bool, at least one of each group.
+        """
+        groups = self.prunable
+        orders = np.stack([groups.in_order(self.orders.of(name)[groups.positions]) for name in self.orders.names])
+        sizes = groups.widths.sizes
+        places = orders[np.repeat(groups.closest(bits, orders), sizes), np.arange(self.length)]
+        ranks = groups.in_order(np.where(bits, 1.0, 0.0) - places / (places.max() + 1))
+        widths = groups.projection.project(groups.counts(bits).astype(np.float64), ranks, fill=False)
+        return BitGenome.from_bits(groups.projection.bits(widths, ranks))
+
+    def variation(self, settings: SearchSettings) -> Variation:
+        """Operators on bits; those that leave widths alone where mutation is `swap`."""
+        return SwapVariation(self, settings) if settings.mutation == "swap" else BitVariation(self, settings)
 
     def _at_random(self, genome: BitGenome) -> Ranks:
         """Kept units before the others, each in an order drawn by the genome."""

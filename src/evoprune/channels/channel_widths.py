@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprune.channels.orders import Orders, in_given_order
-from evoprune.channels.prunable_groups import PrunableGroups
+from evoprune.channels.prunable_groups import Bits, PrunableGroups
 from evoprune.channels.width_variation import WidthVariation
 from evoprune.genome import BitGenome, Segment
 from evoprune.plan import PruningPlan
@@ -124,6 +124,14 @@ class ChannelWidths:
             criterion: Name of the criterion.
         """
         return self.genome(widths, [self.orders.names.index(criterion)] * len(widths))
+
+    def by_units(self, bits: Bits) -> BitGenome:
+        """The valid genome closest to a choice: its widths, filled by the criteria that would have chosen most alike.
+
+        Args:
+            bits: [units of the groups] bool, at least one of each group.
+        """
+        return self.genome(self.prunable.counts(bits), self.prunable.closest(bits, self._ranks))
 
     def variation(self, settings: SearchSettings) -> WidthVariation:
         """Operators on widths and criteria."""

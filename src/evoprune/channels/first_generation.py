@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evoprune.channels.orders import Orders
-from evoprune.channels.prunable_groups import PrunableGroups
+from evoprune.channels.prunable_groups import Bits, PrunableGroups
 from evoprune.genome import BitGenome
+from evoprune.plan import PruningPlan
 from evoprune.space.budget import Budget, PlannedCost
 from evoprune.space.widths import Counts
 
@@ -34,6 +35,24 @@ class Seeded(Protocol):
         """The valid genome closest to some widths, filled by one criterion: [groups] widths above 0."""
 
 
+@runtime_checkable
+class Continued(Protocol):
+    """An encoding that can go on from what another one chose."""
+
+    @property
+    def prunable(self) -> PrunableGroups:
+        """The groups that it chooses in."""
+
+    def by_units(self, bits: Bits) -> BitGenome:
+        """The valid genome closest to a choice of units: [units of the groups] bool, at least one of each group."""
+
+    def decode(self, genome: BitGenome) -> PruningPlan:
+        """The plan of a repaired genome."""
+
+    def widths(self, genome: BitGenome) -> Mapping[str, int]:
+        """Units that each group keeps, by its name."""
+
+
 def at_budget(encoding: Seeded) -> dict[str, BitGenome]:
     """The cuts of all criteria that use up the encoding's budget, by names such as `taylor global`."""
     groups, budget = encoding.prunable, encoding.prunable.projection.budget
@@ -42,6 +61,23 @@ def at_budget(encoding: Seeded) -> dict[str, BitGenome]:
         for name, scores in _scored(encoding)
         for scope in ("global", "uniform")
     }
+
+
+def at_widths(encoding: Continued, orders: Orders, widths: Counts) -> dict[str, BitGenome]:
+    """What each criterion would keep at given widths, by its name; without those that the budget doesn't take as they are.
+
+    Args:
+        encoding: Says which genome stands for a choice.
+        orders: Order of the units by each criterion.
+        widths: [groups] widths.
+    """
+    groups, found = encoding.prunable, {}
+    for name in orders.names:
+        bits = groups.projection.bits(widths, groups.in_order(orders.of(name)[groups.positions]))
+        genome = encoding.by_units(bits)
+        if dict(encoding.widths(genome)) == groups.named(widths):
+            found[name] = genome
+    return found
 
 
 def along_a_front(encoding: Seeded, cost: PlannedCost, count: int) -> list[BitGenome]:

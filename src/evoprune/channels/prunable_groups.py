@@ -74,6 +74,18 @@ class PrunableGroups:
         counts: Counts = np.add.reduceat(bits.astype(np.int64), self.starts)
         return counts
 
+    def closest(self, bits: Bits, ranks: NDArray[np.int32]) -> Counts:
+        """[groups] the order whose first units are most like those that are kept; the first of equal ones.
+
+        Args:
+            bits: [units of the groups] units that are kept.
+            ranks: [orders, units of the groups] place of each unit in its group, by each order.
+        """
+        first = ranks < np.repeat(self.counts(bits), self.widths.sizes)
+        shared = np.add.reduceat((first & bits).astype(np.int64), self.starts, axis=1)
+        closest: Counts = np.argmax(shared, axis=0)
+        return closest
+
     def named(self, widths: Counts) -> dict[str, int]:
         """Widths by the names of their groups."""
         return {group.name: int(width) for group, width in zip(self.groups, widths, strict=True)}

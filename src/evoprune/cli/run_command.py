@@ -27,6 +27,10 @@ def run_recipe(
     ] = None,
     time_budget: Annotated[str | None, typer.Option(help="For example 90s, 30m or 1h30m.")] = None,
     constraint: Annotated[list[str] | None, typer.Option(help='A bound such as "macs<=0.5"; repeatable.')] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="A finished run of channels to go on from, on the same network."),
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Any setting; repeatable.")
     ] = None,
@@ -42,7 +46,7 @@ def run_recipe(
     from evoprune.run.factories.stored import recipe_source
 
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
-    flags = _flags(seed, workers, executor, address, layer, exclude, time_budget, constraint)
+    flags = _flags(seed, workers, executor, address, layer, exclude, time_budget, constraint, start_from)
     config = resolve_recipe_config(name, file, parse_overrides(assignments or []), flags)
     run_in_terminal(config, recipe_source(config), run_directory(config, out))
 
@@ -56,11 +60,17 @@ def _flags(
     exclude: list[str] | None,
     time_budget: str | None,
     constraints: list[str] | None,
+    start_from: Path | None,
 ) -> dict[str, Any]:
     given: dict[str, dict[str, Any]] = {
         "run": {"seed": seed, "time_budget": time_budget},
         "execution": {"workers": workers, "executor": executor, "address": address},
-        "search": {"constraints": constraints, "layers": layers, "exclude": exclude},
+        "search": {
+            "constraints": constraints,
+            "layers": layers,
+            "exclude": exclude,
+            "start_from": None if start_from is None else str(start_from),
+        },
     }
     flags = {
         section: {key: value for key, value in values.items() if value is not None} for section, values in given.items()

@@ -108,6 +108,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _masks_begin_with_masks(self) -> Config:
+        if self.search.prunes_weights and self.search.start_from is not None:
+            raise ValueError("search.start_from is for channels; weight masks begin with those of masks.warm_start")
+        return self
+
+    @model_validator(mode="after")
     def _elite_is_below_the_population_where_it_is_read(self) -> Config:
         members = self.search.prunes_weights and self.masks.mode == "population"
         read = not members and "elitism" not in unread_by(self.search.chosen_algorithm)

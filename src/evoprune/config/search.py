@@ -98,6 +98,11 @@ class SearchConfig(Section):
         "1: any width",
     )
 
+    start_from: AbsolutePath | None = Field(
+        None,
+        description="folder of a finished run of channels on the same dense network: the first generation holds its network and "
+        "its front, brought onto the bounds of this run; on the search ladder they go on from what they had learnt",
+    )
     latency_table: AbsolutePath | None = Field(
         None,
         description="a latency.json of evoprune measure or another run, for latency_ms; measured by the run itself when null",

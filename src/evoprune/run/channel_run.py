@@ -27,9 +27,11 @@ from evoprune.genome import BitGenome
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.base import Subject
 from evoprune.objectives.constraint import Constraint
+from evoprune.run.begun import NOTHING, Begun
 from evoprune.run.bounds import check_bounds
 from evoprune.run.channel_finish import ChannelFinish
 from evoprune.run.channel_work import STEP, CandidateWork, ChannelTarget
+from evoprune.run.earlier_run import EarlierRun
 from evoprune.run.inherited_weights import InheritedWeights
 from evoprune.run.latency_tables import LatencySource
 from evoprune.run.loop import SearchDrive
@@ -43,6 +45,7 @@ from evoprune.run.seeding_criteria import Seeding
 from evoprune.run.stop_rules import Ends, StopRules
 from evoprune.run.stopwatch import stage
 from evoprune.run.workplace import SCORING_BATCH
+from evoprune.search.base import Search
 from evoprune.space.latency_table import LatencyTable
 from evoprune.space.pruning_space import PruningSpace
 from evoprune.store.comparison import Comparison
@@ -68,6 +71,7 @@ class ChannelRun:
         seeding: Criteria that order the units and begin the search.
         compares: Whether the best criterion's network is finished as well.
         latency: Where latency tables come from.
+        start: An earlier run, whose networks are in the first generation.
     """
 
     target: ChannelTarget
@@ -80,6 +84,7 @@ class ChannelRun:
     seeding: Seeding
     compares: bool
     latency: LatencySource
+    start: EarlierRun | None = None
 
     def check(self, problem: Problem, store: RunStore) -> None:
         """See that the run can do something with the problem, before there is any work.
@@ -89,7 +94,8 @@ class ChannelRun:
         Raises:
             UsageError: It can't.
         """
-        del store
+        if self.start is not None:
+            self.start.check(store)
         if self.trains_baseline:
             space = self.target.space(problem.model, problem.example_inputs, self_check=False)
             self.target.encoding(space, model=problem.model)
@@ -112,6 +118,7 @@ class _Prepared:
         space: The pruning space.
         encoding: Turns genomes into plans.
         first: Genomes that the search begins with, by the names of criteria.
+        begun: Networks of an earlier run that it begins with before these.
         baseline: The dense network's value of each objective, on select where it depends on data.
         latencies: Latency tables, by the names of objectives.
         compares: Whether the best criterion's network is finished as well.
@@ -122,6 +129,7 @@ class _Prepared:
     space: PruningSpace
     encoding: Encoding
     first: Mapping[str, BitGenome]
+    begun: Begun
     baseline: Mapping[str, float]
     latencies: Mapping[str, LatencyTable]
     compares: bool
@@ -140,13 +148,14 @@ def _prepare(kind: ChannelRun, run: OpenedRun) -> _Prepared:
     encoding = kind.target.encoding(space, orders, latencies, problem.model)
     if isinstance(encoding, Seeded):
         _pin_step(parts, encoding.prunable.widths.round_to, kind.target.round_to)
-    first = kind.seeding.genomes(encoding, space, kind.plan.settings.pop_size)
+    begun = kind.start.begun(run, encoding, space, kind.plan.settings.pop_size) if kind.start else NOTHING
+    first = kind.seeding.genomes(encoding, space, kind.plan.settings.pop_size, begun.widths)
     parts.notify(SpaceAnalyzed(encoding.length, len(encoding.segments), len(space.frozen)))
     baseline = {**figures, **{name: table.predicted_dense_ms for name, table in latencies.items()}}
     check_bounds(kind.bounds, problem.task.card, baseline)
     parts.store.update(replace(parts.store.manifest, dense=baseline))
     compares = kind.compares and bool(kind.target.budget(space, latencies, problem.model))
-    return _Prepared(kind, run, space, encoding, first, baseline, latencies, compares)
+    return _Prepared(kind, run, space, encoding, first, begun, baseline, latencies, compares)
 
 
 def _pin_step(parts: RunParts, step: int, wished: int) -> None:
@@ -237,7 +246,7 @@ def _search(prepared: _Prepared) -> None:
         closing(placement.build(work, notify, apart=parts.workplace.works_apart(problem.model))) as executor,
     ):
         drive = SearchDrive(
-            plan.build(prepared.encoding, parts.seeds, list(prepared.first.values())),
+            _built(prepared, plan),
             executor,
             parts.store.journal,
             plan.generations,
@@ -245,9 +254,21 @@ def _search(prepared: _Prepared) -> None:
             may_go_on=rules,
             notify=notify,
             most=plan.max_candidates,
-            weights=InheritedWeights(StateFolder(parts.store.directory)) if inherited else None,
+            weights=_weights(prepared) if inherited else None,
         )
         plan.run(drive)
+
+
+def _built(prepared: _Prepared, plan: SearchPlan) -> Search:
+    """The search, with the genomes of its first generation."""
+    criteria = list(prepared.first.values())
+    control = criteria if prepared.kind.compares else ()
+    return plan.build(prepared.encoding, prepared.run.parts.seeds, [*prepared.begun.genomes, *criteria], control)
+
+
+def _weights(prepared: _Prepared) -> InheritedWeights:
+    begun = prepared.begun
+    return InheritedWeights(StateFolder(prepared.run.parts.store.directory), begun.weights, begun.otherwise)
 
 
 def _noticing_small_batches(notify: Listener) -> Listener:

@@ -18,15 +18,21 @@ class InheritedWeights:
 
     Args:
         folder: Keeps the states.
+        given: Weights that genomes of the first generation begin with, by digest; they are in the folder already.
+        otherwise: Weights that the others of it begin with; None for the dense network's.
     """
 
-    def __init__(self, folder: StateFolder) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: StateFolder, given: Mapping[str, Start] | None = None, otherwise: Start | None = None
+    ) -> None:
+        self._folder, self._given, self._otherwise = folder, given or {}, otherwise
         self._known: dict[tuple[str, int], Start] = {}
 
     def start_of(self, proposal: Proposal) -> Start | None:
         """The weights that a candidate begins with; None for the dense network's, also where the parent has left none."""
-        return None if proposal.start is None else self._known.get(proposal.start)
+        if proposal.start is None:
+            return self._given.get(proposal.genome.digest, self._otherwise)
+        return self._known.get(proposal.start)
 
     def put(self, outcome: Outcome) -> Mapping[str, str]:
         """Keep what a candidate has learnt; gives the tags of its journal line."""

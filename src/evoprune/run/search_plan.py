@@ -42,12 +42,26 @@ class SearchPlan:
         settings = replace(self.settings, sizes=tuple(rung.candidates for rung in rungs))
         return replace(self, settings=settings, generations=len(rungs))
 
-    def build(self, encoding: Representation, seeds: SeedTree, initial: Sequence[BitGenome] = ()) -> Search:
-        """A search ready for its first `ask`; `initial` genomes are part of its first generation."""
+    def build(
+        self,
+        encoding: Representation,
+        seeds: SeedTree,
+        initial: Sequence[BitGenome] = (),
+        control: Sequence[BitGenome] = (),
+    ) -> Search:
+        """A search ready for its first `ask`.
+
+        Args:
+            encoding: Says which genomes are valid.
+            seeds: Root of the run's seeds.
+            initial: Genomes of its first generation, the most important first.
+            control: Genomes of which the best is scored in every generation, where the search can do that.
+        """
         factory: SearchFactory = resolve("searches", self.algorithm)
         # numpy's and pymoo's seeds have 32 bits.
         seed = seeds.child("search").seed % 2**32
-        return factory(encoding, replace(self.settings, initial=initial), objectives=self.objectives, seed=seed)
+        settings = replace(self.settings, initial=initial, control=control)
+        return factory(encoding, settings, objectives=self.objectives, seed=seed)
 
     def run(self, drive: SearchDrive) -> SearchEnd:
         """Drive a search to its end."""

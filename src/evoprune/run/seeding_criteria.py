@@ -11,7 +11,7 @@ from typing import Final
 import torch
 
 from evoprune.channels.encoding import Encoding
-from evoprune.channels.first_generation import Seeded, along_a_front, at_budget
+from evoprune.channels.first_generation import Continued, Seeded, along_a_front, at_budget, at_widths
 from evoprune.channels.measured_orders import measure_orders
 from evoprune.channels.orders import Orders
 from evoprune.errors import StoreCorruptedError
@@ -21,6 +21,7 @@ from evoprune.run.opened_run import OpenedRun
 from evoprune.run.planned_budget import planned_costs
 from evoprune.run.stopwatch import stage
 from evoprune.space.pruning_space import PruningSpace
+from evoprune.space.widths import Counts
 
 ALL: Final = ("l1", "l2", "group_magnitude", "bn_scale", "lamp", "fpgm", "taylor", "hessian")
 FILE: Final = "orders.safetensors"
@@ -53,16 +54,21 @@ class Seeding:
             parts.store.pin(FILE, _digest(path.read_bytes()))
         return read_orders(path, parts.store.manifest.pinned[FILE])
 
-    def genomes(self, encoding: Encoding, space: PruningSpace, count: int) -> dict[str, BitGenome]:
+    def genomes(
+        self, encoding: Encoding, space: PruningSpace, count: int, widths: Counts | None = None
+    ) -> dict[str, BitGenome]:
         """The first genomes of a search, by name: the cuts of all criteria at the budget, or along a front without one.
 
         Args:
             encoding: Says what genomes mean; one that knows no criteria begins at random.
             space: Pruning space of the model.
             count: Genomes of the first generation.
+            widths: [groups] widths of all candidates, where these are fixed; the criteria then say what fills them.
         """
         if not self.begins or not isinstance(encoding, Seeded):
             return {}
+        if widths is not None and isinstance(encoding, Continued):
+            return at_widths(encoding, encoding.orders, widths)
         if encoding.prunable.projection.budget:
             return at_budget(encoding)
         costs = planned_costs(space)

@@ -74,7 +74,7 @@ class SearchSettings:
         initial: Genomes of the first generation, best first; the rest of it is drawn at random.
         sizes: Candidates of each generation, for searches whose generations differ; `pop_size` in all when empty.
         inherit: Whether candidates begin with trained weights, for searches that say where from.
-        control: Whether the best of the `initial` genomes is scored in every generation, though it may be no parent any more.
+        control: Genomes of which the best is scored in every generation, though it may be no parent any more.
     """
 
     pop_size: int
@@ -88,7 +88,7 @@ class SearchSettings:
     initial: Sequence[BitGenome] = ()
     sizes: tuple[int, ...] = ()
     inherit: bool = True
-    control: bool = False
+    control: Sequence[BitGenome] = ()
 
 
 class Search(Protocol):

@@ -19,7 +19,7 @@ SURVIVING: Final = 0.5
 """Share of a generation that goes on from the one before; the rest are children of it."""
 
 FOLLOWED: Final = 4
-"""Given genomes that are scored in the second generation whatever they are worth; in each one after it, half as many."""
+"""Genomes of the control that are scored in the second generation whatever they are worth; in each one after it, half as many."""
 
 FEWEST_JUDGED: Final = 6
 """Candidates on two rungs, by whose ranks it is decided whether the rungs predict anything."""
@@ -50,7 +50,7 @@ class LadderSearch:
         self._representation, self._settings, self._best_first = representation, settings, best_first
         self._variation = variation_of(representation, settings)
         self._generator = np.random.default_rng(seed)
-        self._given = {representation.repair(genome).digest for genome in settings.initial}
+        self._followed = {representation.repair(genome).digest for genome in settings.control}
         self._seen: set[str] = set()
         self._generation = 0
         self._rung = self._told_rung = 0
@@ -104,11 +104,9 @@ class LadderSearch:
         return usable[: max(1, round(SURVIVING * self._size))]
 
     def _control(self, survivors: Sequence[Scored]) -> Sequence[Scored]:
-        """The best of the given genomes that are to be followed and don't go on anyway: fewer each time, one in the end."""
-        if not self._settings.control:
-            return ()
-        given = [one for one in self._ranked if one.genome.digest in self._given and one.violation == 0]
-        followed = given[: max(1, FOLLOWED >> (self._generation - 1))]
+        """The best of the genomes that are to be followed and don't go on anyway: fewer each time, one in the end."""
+        known = [one for one in self._ranked if one.genome.digest in self._followed and one.violation == 0]
+        followed = known[: max(1, FOLLOWED >> (self._generation - 1))]
         return [one for one in followed if one not in survivors][: self._size - len(survivors)]
 
     def _first(self) -> Iterator[Proposal]:

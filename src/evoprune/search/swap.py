@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from evoprune.genome import BitGenome
+from evoprune.genome import BitGenome, Segment
 
 
 def swap_bits(genome: BitGenome, rate: float, generator: np.random.Generator) -> BitGenome:
@@ -29,4 +31,31 @@ def swap_bits(genome: BitGenome, rate: float, generator: np.random.Generator) ->
     count = int(max(1, most) ** generator.random())
     for side in (ones, zeros):
         bits[generator.choice(side, size=count, replace=False, shuffle=False)] ^= True
+    return BitGenome.from_bits(bits)
+
+
+def swap_within(
+    genome: BitGenome, segments: Sequence[Segment], rate: float, generator: np.random.Generator
+) -> BitGenome:
+    """Exchange ones for zeros of the same segment, so that the number of ones of each stays.
+
+    The number of exchanges is drawn as by `swap_bits`; segments take part in it by the exchanges that they have room for.
+
+    Args:
+        genome: Any genome; one without a zero beside a one comes back as it is.
+        segments: Runs of positions that cover the genome.
+        rate: Largest share of the ones that go, 0 to 1; 0 changes nothing.
+        generator: Source of randomness.
+    """
+    bits = genome.bits
+    parts = [bits[one.start : one.start + one.size] for one in segments]
+    ones = [int(part.sum()) for part in parts]
+    room = np.array([min(kept, len(part) - kept) for kept, part in zip(ones, parts, strict=True)])
+    if rate == 0 or room.sum() == 0:
+        return genome
+    most = min(round(rate * sum(ones)), int(room.sum()))
+    count = int(max(1, most) ** generator.random())
+    for part, number in zip(parts, generator.multivariate_hypergeometric(room, count), strict=True):
+        for side in (np.flatnonzero(part), np.flatnonzero(~part)):
+            part[generator.choice(side, size=number, replace=False, shuffle=False)] ^= True
     return BitGenome.from_bits(bits)

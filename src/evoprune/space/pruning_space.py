@@ -105,6 +105,21 @@ class PruningSpace:
             kept.setdefault(axis[0], {})[axis[1]] = indices
         return PruningPlan(kept, self._attributes(counts), self.fingerprint)
 
+    def units(self, plan: PruningPlan) -> NDArray[np.bool_]:
+        """[size] the units that a plan keeps, bool; one that it keeps a part of counts as cut.
+
+        Raises:
+            InvalidPlanError: The plan is for another model.
+        """
+        kept, bits = self.kept(plan), np.ones(self.size, dtype=np.bool_)
+        for axis, (index, unit) in self._axes.items():
+            tensor, dim = axis
+            if dim in kept.get(tensor, {}):
+                stays = np.zeros(self.axis_sizes[axis], dtype=np.bool_)
+                stays[kept[tensor][dim]] = True
+                bits[unit[~stays[index]]] = False
+        return bits
+
     def random_plan(self, keep: float, seed: int) -> PruningPlan:
         """Keep a fraction of every group's units, drawn at random, at least one."""
         return self.plan(self.random_bits(keep, seed))

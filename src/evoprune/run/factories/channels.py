@@ -5,6 +5,7 @@ from __future__ import annotations
 from evoprune.config.schema import Config
 from evoprune.run.channel_run import ChannelRun
 from evoprune.run.channel_work import ChannelTarget
+from evoprune.run.earlier_run import EarlierRun
 from evoprune.run.factories.common import (
     bounds_by_setting,
     constraints_of,
@@ -16,8 +17,8 @@ from evoprune.run.latency_tables import LatencySource
 from evoprune.run.seeding_criteria import ALL, Seeding
 
 
-def channel_run(config: Config) -> ChannelRun:
-    """What is particular to the run."""
+def channel_run(config: Config, start: EarlierRun | None) -> ChannelRun:
+    """What is particular to the run; `start` is the one whose networks it begins with."""
     return ChannelRun(
         target=channel_target(config),
         constraints=constraints_of(config),
@@ -28,6 +29,7 @@ def channel_run(config: Config) -> ChannelRun:
         trains_baseline=config.training.epochs > 0,
         seeding=_seeding(config),
         compares=config.search.baselines == "best",
+        start=start,
         latency=LatencySource(config.search.latency_table, config.search.round_to),
     )
 

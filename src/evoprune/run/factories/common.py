@@ -75,7 +75,6 @@ def search_plan(config: Config) -> SearchPlan:
         crossover=ga.crossover,
         mutation=ga.mutation,
         inherit=config.search.inherit,
-        control=config.search.baselines == "best",
     )
     return SearchPlan(
         chosen_algorithm(config),

@@ -23,6 +23,7 @@ from evoprune.run.factories.common import (
     workplace_of,
 )
 from evoprune.run.factories.masks import mask_run
+from evoprune.run.factories.stored import earlier_run
 from evoprune.run.measures import choose_measures
 from evoprune.run.opened_run import RunParts
 from evoprune.run.problem import LiveSource, ProblemSource
@@ -68,7 +69,7 @@ def build_run(config: Config, source: ProblemSource) -> Run:
     )
     return Run(
         source=source,
-        kind=mask_run(config) if masks else channel_run(config),
+        kind=mask_run(config) if masks else channel_run(config, earlier_run(config)),
         identity=config.identity(),
         settings=config.to_yaml(),
         cautions=idle_settings(config),

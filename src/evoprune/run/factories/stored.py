@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from evoprune.config.kinds import is_mask_run
+from evoprune.config.kinds import LADDERS, chosen_algorithm, is_mask_run
 from evoprune.config.schema import Config, make_config
 from evoprune.config.yaml_files import read_config
 from evoprune.errors import ConfigError, ReplayMismatchError, UsageError
 from evoprune.run.channel_work import ChannelTarget
+from evoprune.run.earlier_run import EarlierRun
 from evoprune.run.factories.channels import channel_target
 from evoprune.run.factories.masks import mask_target
 from evoprune.run.mask_context import MaskTarget
@@ -30,12 +31,51 @@ def stored_config(directory: Path) -> Config:
         UsageError: There is no run of a recipe in the directory, or one of a version whose settings are unknown here.
         StoreCorruptedError: Its manifest is damaged.
     """
+    resolved = _settings_of(directory)
+    if resolved.recipe is None:
+        raise UsageError(
+            f"{directory} was started from Python", "call evoprune.evolve again with the same arguments and out"
+        )
+    return resolved
+
+
+def earlier_run(config: Config) -> EarlierRun | None:
+    """The run whose networks this one begins with."""
+    search = config.search
+    if search.start_from is None:
+        return None
+    swaps = search.encoding == "channel-bits" and config.ga.mutation == "swap"
+    inherits = search.inherit and chosen_algorithm(config) in LADDERS
+    return EarlierRun(search.start_from, _target_of_channels, swaps, inherits)
+
+
+def _target_of_channels(directory: Path) -> ChannelTarget:
+    """Which channels a run might prune.
+
+    Raises:
+        UsageError: It is none of channels.
+    """
+    config = _settings_of(directory)
+    if is_mask_run(config):
+        raise UsageError(
+            f"search.start_from: {directory} prunes single weights, this run channels",
+            "name a run of channels; masks are what a run of masks begins with, as masks.warm_start",
+        )
+    return channel_target(config)
+
+
+def _settings_of(directory: Path) -> Config:
+    """The settings of any run.
+
+    Raises:
+        UsageError: There is no run in the directory, or one of a version whose settings are unknown here.
+    """
     path = directory / CONFIG
     if not path.is_file():
         raise UsageError(f"{directory} is not a run directory: it has no {CONFIG}")
     manifest = read_manifest(directory / MANIFEST)
     try:
-        resolved = make_config(read_config(path))
+        return make_config(read_config(path))
     except ConfigError as error:
         writer = __version__ if manifest is None else manifest.evoprune
         if writer == __version__:
@@ -45,11 +85,6 @@ def stored_config(directory: Path) -> Config:
             f"{directory} was written by evoprune {writer:.20}, this is {__version__}: {error.message}",
             "use that version",
         ) from error
-    if resolved.recipe is None:
-        raise UsageError(
-            f"{directory} was started from Python", "call evoprune.evolve again with the same arguments and out"
-        )
-    return resolved
 
 
 def recipe_source(config: Config) -> RecipeSource:
