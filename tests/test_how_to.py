@@ -42,3 +42,16 @@ def test_code_of_the_page_on_reading_a_run_finishes_a_point_of_a_run_that_was_st
     (block,) = re.findall(r"^```python\n(.*?)^```", (HOW_TO / "read-a-run.md").read_text(), re.DOTALL | re.MULTILINE)
     exec(compile(block, "docs/how-to/read-a-run.md", "exec"), names)
     assert (names["small"].directory / "model.json").is_file()
+
+
+@pytest.mark.slow
+def test_code_of_the_page_on_going_on_runs_as_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, task, example_inputs = tiny_recipe()
+    names = {"ep": ep, "model": model.eval(), "task": task, "example_inputs": example_inputs}
+    text = (HOW_TO / "retarget.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    for block in blocks:
+        exec(compile(block, "docs/how-to/retarget.md", "exec"), names)
+    assert len(blocks) == 1
+    assert (tmp_path / "runs/quarter/start.json").is_file()

@@ -23,10 +23,14 @@ def test_swap_bits_exchanges_one_to_the_share_given_log_uniformly():
     assert np.median(moved) == pytest.approx(10, abs=2)
 
 
-@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=20), min_size=1, max_size=5), st.floats(0, 1), st.integers(0, 1000))
+@given(
+    st.lists(st.lists(st.booleans(), min_size=1, max_size=20), min_size=1, max_size=5),
+    st.floats(0, 1),
+    st.integers(0, 1000),
+)
 def test_swap_within_keeps_the_ones_of_every_segment(groups, rate, seed):
-    starts = np.cumsum([0, *map(len, groups)])
-    segments = [Segment(str(number), int(start), len(one)) for number, (start, one) in enumerate(zip(starts, groups, strict=False))]
+    stops = np.cumsum([len(one) for one in groups])
+    segments = [Segment(str(stop), int(stop) - len(one), len(one)) for stop, one in zip(stops, groups, strict=True)]
     genome = BitGenome.from_bits(np.concatenate(groups))
     child = swap_within(genome, segments, rate, np.random.default_rng(seed))
     assert [child.bits[one.start : one.start + one.size].sum() for one in segments] == [sum(one) for one in groups]

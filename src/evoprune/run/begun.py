@@ -102,4 +102,7 @@ def read_begun(store: RunStore) -> list[BegunNetwork]:
         raise StoreCorruptedError(f"can't read {path}: {error}", "restore the file from a copy") from error
     if hashlib.sha256(content).hexdigest() != store.manifest.pinned[FILE]:
         raise StoreCorruptedError(f"{path} is not the file that was written", "restore it from a copy")
-    return [BegunNetwork.from_json(one) for one in json.loads(content)["networks"]]
+    try:
+        return [BegunNetwork.from_json(one) for one in json.loads(content)["networks"]]
+    except (ValueError, KeyError, TypeError) as error:  # whoever edits it can edit the manifest as well
+        raise StoreCorruptedError(f"{path} is damaged: {error}", "restore the file from a copy") from error

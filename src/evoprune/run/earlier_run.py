@@ -18,7 +18,7 @@ from evoprune.events import Decision
 from evoprune.plan import PruningPlan
 from evoprune.run.begun import FILE, Begun, BegunNetwork, keep_begun, read_begun
 from evoprune.run.channel_work import ChannelTarget
-from evoprune.run.finetune import finished_manifest
+from evoprune.run.addition import finished_manifest
 from evoprune.run.opened_run import OpenedRun
 from evoprune.run.stored_encoding import stored_encoding
 from evoprune.space.pruning_space import PruningSpace
