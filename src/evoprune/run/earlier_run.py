@@ -16,9 +16,9 @@ from evoprune.errors import ConfigError, StoreCorruptedError, UsageError
 from evoprune.evaluation.inheritance import inherit, read_trained, trained_bytes
 from evoprune.events import Decision
 from evoprune.plan import PruningPlan
+from evoprune.run.addition import finished_manifest
 from evoprune.run.begun import FILE, Begun, BegunNetwork, keep_begun, read_begun
 from evoprune.run.channel_work import ChannelTarget
-from evoprune.run.addition import finished_manifest
 from evoprune.run.opened_run import OpenedRun
 from evoprune.run.stored_encoding import stored_encoding
 from evoprune.space.pruning_space import PruningSpace
