@@ -120,7 +120,7 @@ def settings(args: argparse.Namespace, keep: float, seed: int, dense: Path) -> d
     for assignment in args.set:
         key, value = assignment.split("=", 1)
         section, name = key.split(".")
-        found[section][name] = json.loads(value)
+        found.setdefault(section, {})[name] = json.loads(value)
     return found
 
 

@@ -8,7 +8,7 @@ from evoprune.genome import BitGenome
 from evoprune.masks.member_genes import MemberGenes, MemberSpace
 from evoprune.masks.member_keys import member_keys
 
-SPACE = MemberSpace(("conv.weight", "fc.weight"), may_distill=True)
+SPACE = MemberSpace(("conv.weight", "fc.weight"), may_distill=True, may_regrow=True)
 
 
 @given(st.lists(st.booleans(), min_size=SPACE.length, max_size=SPACE.length))
@@ -23,11 +23,13 @@ def test_first_members_are_the_fixed_rule_and_a_faster_one():
     assert (faster.exponent, faster.rate) == (0.25, 2.0)
 
 
-def test_mutants_never_distill_where_that_is_no_choice():
-    space, generator = MemberSpace(SPACE.names, may_distill=False), np.random.default_rng(0)
+@pytest.mark.parametrize(("may_distill", "may_regrow"), [(False, False), (True, False), (False, True), (True, True)])
+def test_mutants_distill_and_regrow_where_that_is_a_choice_and_nowhere_else(may_distill, may_regrow):
+    space, generator = MemberSpace(SPACE.names, may_distill, may_regrow), np.random.default_rng(0)
     operators = space.variation(None)
     mutants = [operators.mutate(space.first()[0], generator) for _ in range(200)]
-    assert not any(space.decode(one).distills for one in mutants)
+    assert any(space.decode(one).distills for one in mutants) == may_distill
+    assert any(space.decode(one).regrows for one in mutants) == may_regrow
     assert len(set(mutants)) > 190
 
 

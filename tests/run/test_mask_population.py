@@ -1,14 +1,17 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from evoprune.config.schema import make_config
 from evoprune.errors import ConfigError
+from evoprune.masks.member_genes import MemberGenes, MemberSpace
 from evoprune.run.mask_population import ENCODING
 from evoprune.store.states import StateFolder
 from tests.run.mask_directories import comparison, contents, journal, masks, steps
 from tests.run.test_mask_resume import Stop, Stopped, count_events
 
+GENES = MemberGenes((1.0,) * 3, exponent=0.5, rate=1.0, distills=False, regrows=True)
 POPULATION = {"masks": {"mode": "population", "goals": [0.4, 0.6]}, "ga": {"pop_size": 3}}
 
 
@@ -29,6 +32,22 @@ def test_members_go_on_from_the_states_of_their_parents_and_the_best_one_is_the_
     assert [line["encoding"] for line in first] == [ENCODING] * 3
     best = [max(lines, key=lambda line: line["fitness"])["state"] for lines in (first, second)]
     assert [step["state"] for step in steps(directory)] == best
+
+
+def test_weights_come_back_and_the_goal_is_met_as_well(population_run, monkeypatch):
+    # All first members regrow, so that it does not hang on which of them wins.
+    monkeypatch.setattr(
+        MemberSpace, "first", lambda space: [space.encode(replace(GENES, rate=rate)) for rate in (0.5, 1.0, 2.0)]
+    )
+    directory = population_run(masks={"regrow": 0.2, "goals": [0.4, 0.6, 0.8]})
+    found = steps(directory)
+    folder = StateFolder(directory)
+    earlier, last = (folder.get(step["state"]).alive for step in found[-2:])
+    back = sum(int((last[name] & ~earlier[name]).sum()) for name in last)
+    kept = sum(int(alive.sum()) for alive in last.values())
+    assert 0 < back <= round(0.2 * kept)
+    assert journal(directory)[-1]["objectives"]["sparsity"] == pytest.approx(0.8, abs=1e-3)
+    assert contents(directory) == contents(population_run("again", masks={"regrow": 0.2, "goals": [0.4, 0.6, 0.8]}))
 
 
 def test_every_member_meets_the_goal_and_the_network_is_as_sparse(population_run):

@@ -99,6 +99,8 @@ def _idle_of_masks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("masks.criteria", "masks.fisher_samples"), "on a search without any rule (search.seeding none)"
     elif not any("fisher" in name for name in masks.criteria):
         yield ("masks.fisher_samples",), "where no criterion takes samples (masks.criteria)"
+    if masks.mode != "population":
+        yield ("masks.regrow",), "outside masks.mode population, whose members may let weights come back"
     if masks.distill == 0:
         yield ("masks.distill_temperature",), "where nothing is distilled (masks.distill)"
     if config.search.encoding == "weight-bits":

@@ -75,6 +75,11 @@ class MasksConfig(Section):
     distill_temperature: Positive = Field(
         2.0, description="temperature that softens the outputs of both networks, where they are those of classes"
     )
+    regrow: Share = Field(
+        0,
+        description="share of the weights kept that a member of a population may give up in a step for pruned ones, those of the "
+        "largest gradients, which come back",
+    )
     warm_start: Path | None = Field(
         None, description="solutions to begin with: a directory of a run, or a file of masks"
     )

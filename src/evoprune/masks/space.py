@@ -64,12 +64,16 @@ class MaskSpace:
                 f"{self.kept:,} of {most:,} weights can't be kept, as many as are left and as {self.structure} allows",
                 "choose sparsity goals that rise, below 1, and as high as the structure asks for",
             )
-        least = sum(map(self._least, self.weights))
-        if self.kept < least:
+        if self.kept < self.least_kept:
             raise UsageError(
-                f"{self.kept:,} weights are too few for every output to keep one, {least:,} may be needed",
+                f"{self.kept:,} weights are too few for every output to keep one, {self.least_kept:,} may be needed",
                 "choose a lower sparsity goal",
             )
+
+    @cached_property
+    def least_kept(self) -> int:
+        """Weights that keeping outputs alive may take."""
+        return sum(map(self._least, self.weights))
 
     def unit_sizes(self, weight: MaskableWeight) -> Sizes | int:
         """Weights in each unit, [units]; the number 1 where every unit is one weight."""

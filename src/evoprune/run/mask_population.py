@@ -17,6 +17,7 @@ from evoprune.run.mask_allocation import share_out
 from evoprune.run.mask_context import MaskContext
 from evoprune.run.mask_schedule import Step
 from evoprune.run.mask_search import Journey
+from evoprune.run.mask_training import MaskTraining
 from evoprune.run.member_work import MemberStage
 from evoprune.search.base import Proposal, SearchSettings
 from evoprune.search.population import PopulationSearch
@@ -36,7 +37,7 @@ class MaskPopulation:
         context: Mask context of the run.
         dense: State of the dense network.
         settings: Number of members.
-        may_distill: Whether members may learn from the dense network.
+        training: Says whether members may learn from the dense network, and let weights come back.
         shared: Parts that all searches of a run share.
 
     Attributes:
@@ -45,11 +46,11 @@ class MaskPopulation:
     """
 
     def __init__(
-        self, context: MaskContext, dense: State, settings: SearchSettings, *, may_distill: bool, shared: Journey
+        self, context: MaskContext, dense: State, settings: SearchSettings, *, training: MaskTraining, shared: Journey
     ) -> None:
         self._context, self._shared = context, shared
         self._names = tuple(weight.name for weight in context.weights)
-        space = MemberSpace(self._names, may_distill)
+        space = MemberSpace(self._names, training.distill > 0, training.regrow > 0)
         seed = shared.seeds.child("population").seed % 2**32
         self._search = PopulationSearch(space, replace(settings, initial=space.first()), seed=seed)
         self._dense, self._dense_digest = dense, shared.folder.put(dense)

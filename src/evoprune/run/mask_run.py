@@ -147,8 +147,8 @@ class _Steps:
             notify,
         )
         if kind.schedule.inherits:
-            settings, may_distill = kind.breeding.plan.settings, kind.training.distill > 0
-            return MaskPopulation(self._context, dense, settings, may_distill=may_distill, shared=shared)
+            settings = kind.breeding.plan.settings
+            return MaskPopulation(self._context, dense, settings, training=kind.training, shared=shared)
         return MaskSearches(kind.breeding, kind.schedule, kind.margin, self._run.problem.model, self._context, shared)
 
     def _from(self, state: State, searches: MaskSearches | MaskPopulation, rules: StopRules) -> State:

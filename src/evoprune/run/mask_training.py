@@ -37,6 +37,7 @@ class MaskTraining:
         fisher_samples: Samples that criteria may look at.
         distill: Share of the loss that is the distance to the dense network's outputs.
         distill_temperature: Temperature of these outputs.
+        regrow: Share of the kept weights that members of a population may give up for pruned ones that come back.
     """
 
     retrain_epochs: float
@@ -45,6 +46,7 @@ class MaskTraining:
     fisher_samples: int
     distill: float = 0.0
     distill_temperature: float = 1.0
+    regrow: float = 0.0
 
     def after_step(self, run: OpenedRun, model: nn.Module, plan: MaskPlan, step: Step) -> None:
         """Train a masked network on the train set, in place: select goes on judging.

@@ -18,6 +18,7 @@ from evoprune.execution.base import Job, JobFunction, Outcome
 from evoprune.mask_plan import MaskPlan
 from evoprune.masks.member_genes import MemberGenes, MemberSpace
 from evoprune.masks.member_keys import member_keys
+from evoprune.masks.regrowth import choose_with_regrowth
 from evoprune.masks.weight_scores import fisher_diagonal
 from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.layouts import arranged
@@ -141,7 +142,7 @@ class _Worker:
             task=task,
             example_inputs=moved(self.problem.example_inputs, device),
             data=work.training.scored(task),
-            genes=MemberSpace(stage.names, work.retraining.distill > 0),
+            genes=MemberSpace(stage.names, work.retraining.distill > 0, work.retraining.regrow > 0),
             plan_of=lambda genes: self._plan(model, start, stage, genes),
             schedule_of=lambda genes: self._schedule(stage, genes),
             teacher=teacher,
@@ -162,7 +163,12 @@ class _Worker:
         fisher = fisher_diagonal(model, stage.names, islice(batches, count), task.loss)
         keys = member_keys({name: named[name] for name in stage.names}, fisher, genes)
         space = self.context.space(start, stage.names, stage.kept)
-        return space.plan(space.choose(self.context.units_of(keys)))
+        units = self.context.units_of(keys)
+        if not genes.regrows:
+            return space.plan(space.choose(units))
+        growth = self.context.units_of({name: values.float().cpu().numpy() for name, values in fisher.items()})
+        bits = choose_with_regrowth(space, units, growth, self.work.retraining.regrow)
+        return replace(space, alive=bits).plan(bits)
 
     def _schedule(self, stage: MemberStage, genes: MemberGenes) -> Schedule:
         learning, retraining = self.work.training.retraining, self.work.retraining

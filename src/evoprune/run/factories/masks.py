@@ -32,6 +32,7 @@ def mask_run(config: Config) -> MaskRun:
             masks.fisher_samples,
             masks.distill,
             masks.distill_temperature,
+            masks.regrow,
         ),
         limits=StepLimits(masks.max_accuracy_drop, masks.min_class_accuracy),
         bounds=bounds_by_setting(config),
