@@ -136,3 +136,10 @@ def seeded_torch() -> Iterator[None]:
     """Lend torch's global generator, seeded, to a test that builds models with random weights."""
     with isolated_rng(0):
         yield
+
+
+@pytest.fixture
+def onnx_installed():
+    """Skips a test where the extra `onnx` isn't installed."""
+    for name in ("onnx", "onnxruntime"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'evoprune[onnx]'")

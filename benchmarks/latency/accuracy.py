@@ -1,6 +1,6 @@
 """How far predicted latencies are from networks measured whole.
 
-    python benchmarks/latency/accuracy.py --out benchmarks/latency/results.json       (--model mnist-cnn --batch 64 for a part)
+    python benchmarks/latency/accuracy.py --out benchmarks/latency/results.json       (--model, --batch, --runtime for a part)
 
 For each network and batch a table is measured as a run does it. Then networks of random widths that neither the fit nor its check
 has seen are pruned and timed whole, as a run times its finished network: some with widths in steps of 8, as searches keep them,
@@ -25,6 +25,7 @@ from evoprune.channels.analyze import analyze
 from evoprune.channels.latency.measure import inputs_at, measure_latency, processor_of
 from evoprune.channels.latency.whole import random_choices
 from evoprune.channels.surgery import prune
+from evoprune.nn_utils.runtimes.names import EAGER, RUNTIMES
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.latency import forward_pass, measure_latency_ms
 from evoprune.recipes.mnist_cnn import MnistCNN
@@ -45,25 +46,26 @@ def main() -> None:
         "processor": processor_of(CPU),
         "torch": torch.__version__,
         "threads": 1,
+        "runtime": args.runtime,
         "networks": args.networks,
         "rows": [],
     }
     for name in args.model or MODELS:
         for batch in args.batch or (1, 64, 256):
-            row = measure(name, batch, args.networks)
+            row = measure(name, batch, args.networks, args.runtime)
             document["rows"].append(row)
             print(json.dumps(row), flush=True)
             if args.out is not None:
                 args.out.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def measure(name: str, batch: int, networks: int) -> dict:
+def measure(name: str, batch: int, networks: int, runtime: str) -> dict:
     kind, shape = MODELS[name]
     with isolated_rng(0):
         model, inputs = kind().eval(), torch.randn(shape)
     space = analyze(model, inputs)
     load, begun = os.getloadavg()[0], time.perf_counter()
-    table = measure_latency(model, space, inputs, batch=batch, device=CPU, threads=1)
+    table = measure_latency(model, space, inputs, batch=batch, device=CPU, threads=1, runtime=runtime)
     seconds = time.perf_counter() - begun
     many = inputs_at(model, space, inputs, batch)
     predictor = LatencyModel(space.groups, table)
@@ -76,7 +78,12 @@ def measure(name: str, batch: int, networks: int) -> dict:
         "dense_ms": round(table.dense_ms, 4),
         **{
             title: errors(
-                model, space, random_choices(space, networks, SeedTree(7).child(title), step=step), many, predictor
+                model,
+                space,
+                random_choices(space, networks, SeedTree(7).child(title), step=step),
+                many,
+                predictor,
+                runtime,
             )
             for title, step in STEPS.items()
         },
@@ -84,13 +91,13 @@ def measure(name: str, batch: int, networks: int) -> dict:
     }
 
 
-def errors(model, space, choices, inputs, predictor) -> dict:
+def errors(model, space, choices, inputs, predictor, runtime) -> dict:
     choices = np.concatenate([np.ones((1, space.size), dtype=bool), choices])  # the dense network first
-    runners = {
-        str(number): forward_pass(prune(model, space.plan(row)).eval(), inputs, CPU)
-        for number, row in enumerate(choices)
-    }
     with torch_threads(1), torch.inference_mode():
+        runners = {
+            str(number): forward_pass(prune(model, space.plan(row)).eval(), inputs, runtime)
+            for number, row in enumerate(choices)
+        }
         measured = np.array(list(measure_latency_ms(runners, repeats=30, most_s=20).values()))
     predicted = predictor.predict(choices)
     off = np.abs(predicted - measured)[1:] / measured[1:]
@@ -111,6 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", action="append", choices=list(MODELS))
     parser.add_argument("--batch", action="append", type=int)
     parser.add_argument("--networks", type=int, default=10)
+    parser.add_argument("--runtime", choices=RUNTIMES, default=EAGER)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 

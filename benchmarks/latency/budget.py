@@ -1,14 +1,16 @@
 """Whether networks that are planned to take so many milliseconds take them.
 
-    python benchmarks/latency/budget.py            (--batch 64)
+    python benchmarks/latency/budget.py            (--batch 64 --runtime onnxruntime)
 
-For the MNIST CNN, random proportions of widths are brought onto budgets of 30, 50 and 70 % of the dense latency as searches do,
-and the networks are timed whole, by turns with the dense one. Prints JSON: latency measured over budget, for each.
+For the MNIST CNN (that of Fashion-MNIST has the same shapes), random proportions of widths are brought onto budgets of 30, 50
+and 70 % of the dense latency as searches do, and the networks are timed whole in the same runtime, by turns with the dense one.
+Prints JSON: latency measured over budget, for each.
 """
 
 import argparse
 import json
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -19,6 +21,7 @@ from evoprune.channels.analyze import analyze
 from evoprune.channels.latency.measure import inputs_at, measure_latency
 from evoprune.channels.prunable_groups import PrunableGroups
 from evoprune.channels.surgery import prune
+from evoprune.nn_utils.runtimes.names import EAGER, RUNTIMES
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.latency import forward_pass, measure_latency_ms
 from evoprune.recipes.mnist_cnn import MnistCNN
@@ -35,22 +38,28 @@ EACH = 4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
-    batch = parser.parse_args().batch
+    parser.add_argument("--runtime", choices=RUNTIMES, default=EAGER)
+    batch, runtime = (args := parser.parse_args()).batch, args.runtime
     with isolated_rng(0):
         model, example_inputs = MnistCNN().eval(), torch.randn(1, 1, 28, 28)
     space = analyze(model, example_inputs)
-    table = measure_latency(model, space, example_inputs, batch=batch, device=CPU, threads=1)
+    table = measure_latency(
+        model, space, example_inputs, batch=batch, device=CPU, threads=1, runtime=runtime, notify=say
+    )
     predict = LatencyModel(space.groups, table).predict
     rows = {"dense": np.ones(space.size, dtype=bool)}
     for share in SHARES:
         budget = Budget({"latency_ms": predict}, {"latency_ms": share * table.predicted_dense_ms})
         rows |= {f"{share} {seed}": planned(space, budget, seed) for seed in range(EACH)}
     inputs = inputs_at(model, space, example_inputs, batch)
-    runners = {name: forward_pass(prune(model, space.plan(row)).eval(), inputs, CPU) for name, row in rows.items()}
     with torch_threads(1), torch.inference_mode():
+        runners = {
+            name: forward_pass(prune(model, space.plan(row)).eval(), inputs, runtime) for name, row in rows.items()
+        }
         measured = measure_latency_ms(runners, most_s=20)
     document = {
         "batch": batch,
+        "runtime": table.conditions.runtime,
         "load": os.getloadavg()[0],
         "table_error": [round(table.check.median, 4), round(table.check.worst, 4)],
         "dense_ms": round(measured["dense"], 3),
@@ -63,6 +72,10 @@ def main() -> None:
         },
     }
     print(json.dumps(document, indent=2))
+
+
+def say(event):
+    print(event.detail, file=sys.stderr)
 
 
 def planned(space, budget, seed):

@@ -32,6 +32,15 @@ def test_measure_takes_the_batch_of_the_example_inputs_and_replaces_a_table(evop
     assert (table.conditions.batch, table.conditions.threads) == (1, 1)
 
 
+@pytest.mark.usefixtures("onnx_installed")
+def test_measure_writes_a_table_for_each_runtime(evoprune, tmp_path):
+    out = tmp_path / "latency.json"
+    done = evoprune("measure", TINY, "--batch", 4, "--runtime", "eager", "--runtime", "onnxruntime", "--out", out)
+    assert (done.code, done.err) == (0, "")
+    assert [one.conditions.runtime_name for one in tables_of(out.read_text())] == ["eager", "onnxruntime"]
+    assert "1 threads, onnxruntime " in done.out
+
+
 def test_measure_overwrites_nothing_else(evoprune, tmp_path):
     out = tmp_path / "notes.txt"
     out.write_text("mine")
@@ -45,6 +54,7 @@ def test_measure_overwrites_nothing_else(evoprune, tmp_path):
     [
         (("--device", "cuda:77"), "--device is cuda:77, but torch sees"),
         (("--device", "abacus"), "--device is 'abacus', which is no device"),
+        (("--runtime", "tvm"), "'tvm' is no runtime"),
         (("--batch", "0"), "greater than or equal to 1"),
     ],
 )

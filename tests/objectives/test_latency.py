@@ -1,9 +1,13 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
+from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives import latency
-from evoprune.objectives.latency import WARM_UP, measure_latency_ms
+from evoprune.objectives.base import Subject
+from evoprune.objectives.latency import WARM_UP, LatencyMs, measure_latency_ms
 
 
 @pytest.fixture
@@ -51,3 +55,41 @@ def test_latency_ratio_survives_a_machine_that_slows_down(clock):
 def test_latency_of_nothing_is_nothing(clock):
     assert measure_latency_ms({}) == {}
     assert clock.seconds == 0
+
+
+class Watched(nn.Linear):
+    """Notes the batch and the threads of every call."""
+
+    def __init__(self):
+        super().__init__(3, 2)
+        self.seen = set()
+
+    def forward(self, x):
+        self.seen.add((len(x), torch.get_num_threads(), self.training))
+        return super().forward(x)
+
+
+def subject(model):
+    return Subject(model, torch.zeros(1, 3), None, None, torch.device("cpu"), 1)
+
+
+@pytest.mark.usefixtures("seeded_torch")
+@pytest.mark.parametrize(
+    ("objective", "seen"),
+    [(LatencyMs(), (1, 1, False)), (LatencyMs(batch=4), (4, 1, False)), (LatencyMs(batch=4, threads=2), (4, 2, False))],
+    ids=lambda one: getattr(one, "name", ""),
+)
+def test_latency_is_measured_at_the_batch_and_with_the_threads_of_its_name(objective, seen):
+    model = Watched().train()
+    with torch_threads(1):
+        milliseconds = objective.measure(subject(model))
+    assert milliseconds > 0
+    assert seen in model.seen
+    assert model.training
+
+
+@pytest.mark.usefixtures("seeded_torch", "onnx_installed")
+def test_latency_in_another_runtime_never_calls_the_network_but_to_export_it():
+    model = Watched()
+    assert LatencyMs(batch=4, runtime="onnxruntime").measure(subject(model)) > 0
+    assert model.seen <= {(1, torch.get_num_threads(), False)}  # a copy is exported; the samples are found by a call

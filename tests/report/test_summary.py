@@ -23,6 +23,15 @@ def test_rows_show_both_models_and_the_change():
     assert rows[4] == ("latency, one sample", "0.250 ms", "0.125 ms", "-50.0 %")
 
 
+def test_rows_of_latencies_say_how_they_were_measured():
+    names = ("latency_ms@batch=64", "latency_ms@batch=64,threads=2,runtime=onnxruntime")
+    rows = comparison_rows(compared({**BASELINE, **dict.fromkeys(names, 2.0)}, {**PRUNED, **dict.fromkeys(names, 1.0)}))
+    assert rows[-2:] == [
+        ("latency, batch 64", "2.000 ms", "1.000 ms", "-50.0 %"),
+        ("latency, batch 64, threads 2, onnxruntime", "2.000 ms", "1.000 ms", "-50.0 %"),
+    ]
+
+
 def test_rows_leave_out_what_was_not_measured():
     pruned = {key: value for key, value in PRUNED.items() if key != "latency_ms"}
     assert "latency, one sample" not in [row[0] for row in comparison_rows(compared(pruned=pruned))]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 from evoprune.channels.analyze import analyze
 from evoprune.channels.latency.measure import Effort, measure_latency
-from evoprune.errors import ConfigError, ReplayMismatchError, StoreCorruptedError, UsageError
+from evoprune.errors import ConfigError, MissingDependencyError, ReplayMismatchError, StoreCorruptedError, UsageError
+from evoprune.nn_utils.runtimes import onnx_sessions
 from evoprune.run import latency_tables
+from evoprune.run.factories import channels
 from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
 from evoprune.space.latency_files import tables_of, tables_text
@@ -139,6 +142,10 @@ def test_changed_or_missing_table_of_a_run_is_refused(started, made_elsewhere):
         ({"groups": ["conv1"]}, "measured while conv2 stayed as it is"),
         ({"conditions": {"batch": 64}}, "has no table for a batch of 4, it has 64"),
         ({"conditions": {"inputs": [[4, 3, 16, 16]]}}, "inputs of 4x3x16x16, the run's are 4x3x8x8"),
+        (
+            {"conditions": {"runtime": "onnxruntime 1.32.0"}},
+            "no table for a batch of 4, it has 4 with 1 threads in onnxruntime",
+        ),
         ({"grids": None}, "is no latency table"),
     ],
 )
@@ -150,6 +157,56 @@ def test_table_of_another_network_or_batch_is_refused(started, made_elsewhere, t
     (tmp_path / "table.json").write_text(json.dumps(document))
     with pytest.raises(ConfigError, match=said):
         started(search={**BOUND, "latency_table": str(tmp_path / "table.json")})
+
+
+def test_table_for_a_runtime_or_threads_is_told_apart(started, made_elsewhere, monkeypatch):
+    monkeypatch.setattr(channels, "check_installed", lambda: None)
+    for how, option in (("runtime=onnxruntime", "--runtime onnxruntime"), ("threads=2", "--threads 2")):
+        search = {"constraints": [f"latency_ms@batch=4,{how}<=0.9"], "latency_table": str(made_elsewhere)}
+        with pytest.raises(ConfigError, match="it has 4 with 1 threads") as caught:
+            started(how, search=search)
+        assert f"--batch 4 {option}" in caught.value.hint
+
+
+def test_runtime_that_is_not_installed_is_refused_before_any_work(started, monkeypatch, tmp_path):
+    monkeypatch.setattr(onnx_sessions.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="needs onnx and onnxruntime") as caught:
+        started(search={"constraints": ["latency_ms@batch=4,runtime=onnxruntime<=0.9"]})
+    assert caught.value.hint == "pip install 'evoprune[onnx]'"
+    assert not (tmp_path / "run").exists()
+
+
+def test_name_that_a_comma_has_cut_is_told(started):
+    with pytest.raises(ConfigError, match="a comma has cut"):
+        started(search={"objectives": ["accuracy", "latency_ms@batch=4", "runtime=onnxruntime"]})
+
+
+def test_latency_of_other_threads_has_a_table_of_its_own(started, monkeypatch):
+    def quickly(*given, threads, **more):
+        table = measure_latency(*given, threads=1, effort=LITTLE, **more)
+        return replace(table, conditions=replace(table.conditions, threads=threads))
+
+    monkeypatch.setattr(latency_tables, "measure_latency", quickly)
+    directory = started(search={"constraints": ["latency_ms@batch=4<=1000ms", "latency_ms@batch=4,threads=2<=1000ms"]})
+    tables = tables_of((directory / "latency.json").read_text())
+    assert [one.conditions.threads for one in tables] == [1, 2]
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert list(manifest["pinned"]["latency"]) == ["4", "4,threads=2"]
+
+
+@pytest.mark.usefixtures("onnx_installed")
+def test_finished_network_is_measured_in_the_runtime_that_it_was_pruned_for(started):
+    name = "latency_ms@batch=4,runtime=onnxruntime"
+    directory = started(search={"constraints": [f"{name}<=0.9"], "objectives": ["accuracy", name]})
+    (table,) = tables_of((directory / "latency.json").read_text())
+    assert table.conditions.runtime_name == "onnxruntime"
+    figures = json.loads((directory / "comparison.json").read_text())
+    assert figures["pruned"][name] > 0
+    assert figures["baseline"][name] != figures["baseline"]["latency_ms"]
+    said = [
+        line["detail"] for kind in ("Decision", "Caution") for line in events(directory, kind) if line["what"] == name
+    ]
+    assert "were predicted for the finished network" in said[0]
 
 
 def test_missing_table_is_refused(started, tmp_path):

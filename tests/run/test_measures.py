@@ -42,7 +42,7 @@ def test_latencies_are_told_from_what_needs_no_clock():
     found = measures("latency_ms@batch=256", "params", "latency_ms")
     assert [one.name for one in found.latencies] == ["latency_ms@batch=256", "latency_ms"]
     assert found.without_latencies().names == ("params",)
-    assert [one.batch for one in found.latencies] == [256, None]
+    assert [one.how.batch for one in found.latencies] == [256, None]
 
 
 @pytest.mark.parametrize(

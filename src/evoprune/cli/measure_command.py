@@ -16,7 +16,10 @@ def measure_model(
         list[int] | None,
         typer.Option(min=1, help="Samples in a forward pass; repeatable. Of the example inputs if left out."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="torch threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    runtime: Annotated[
+        list[str] | None, typer.Option(help="What runs the network: eager (the default) or onnxruntime; repeatable.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Convolutions channels last.")] = False,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("latency.json"),
@@ -36,6 +39,7 @@ def measure_model(
             model,
             batches=batch,
             threads=threads,
+            runtimes=runtime,
             device_name=device,
             channels_last=channels_last,
             out=out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from evoprune.data.trees import moved
 from evoprune.errors import ConfigError, MeasurementError, UnsupportedModelError, UsageError
 from evoprune.events import Listener
 from evoprune.nn_utils.layouts import arranged
+from evoprune.nn_utils.runtimes.choice import runtime_of
+from evoprune.nn_utils.runtimes.names import EAGER
 from evoprune.run.workplace import resolve_device
 from evoprune.space.latency_files import tables_of, tables_text
 from evoprune.space.latency_table import LatencyTable
@@ -39,28 +42,33 @@ def measure_tables(
     *,
     batches: Sequence[int] | None,
     threads: int,
+    runtimes: Sequence[str] | None,
     device_name: str,
     channels_last: bool,
     out: Path,
     data_dir: Path | None,
     notify: Listener,
 ) -> list[str]:
-    """Measure a table for each batch and write them; gives what to tell.
+    """Measure a table for each batch in each runtime and write them; gives what to tell.
 
     Args:
         name: A recipe, or `package.module:function`.
         batches: Samples in a pass; those of the example inputs where None.
-        threads: torch threads.
-        device_name: Device to measure on.
+        threads: Number of threads.
+        runtimes: What runs the network; PyTorch as it is where None.
+        device_name: Device to measure on; other runtimes than PyTorch have their own.
         channels_last: Whether convolutions are channels last.
         out: File to write.
         data_dir: The user's own copy of the recipe's data.
         notify: Called with what the user has to know.
 
     Raises:
-        ConfigError: The device is not there, or the example inputs can't be repeated to a batch.
+        ConfigError: A device or runtime is not there, or the example inputs can't be repeated to a batch.
+        MissingDependencyError: A runtime is not installed.
         UnsupportedModelError: Nothing can be pruned from the network.
     """
+    for runtime in runtimes or ():
+        runtime_of(runtime)
     device = resolve_device(device_name, setting="--device")
     loaded = load_inspected(name, data_dir, None)
     space = analyze(loaded.model, loaded.example_inputs)
@@ -68,7 +76,8 @@ def measure_tables(
         raise UnsupportedModelError(nothing_to_prune(space))
     model = arranged(loaded.model.to(device), channels_last=channels_last)
     tables = []
-    for batch in sorted(set(batches or [space.workload.samples])):
+    wanted = itertools.product(dict.fromkeys(runtimes or [EAGER]), sorted(set(batches or [space.workload.samples])))
+    for runtime, batch in wanted:
         try:
             table = measure_latency(
                 model,
@@ -77,6 +86,7 @@ def measure_tables(
                 batch=batch,
                 device=device,
                 threads=threads,
+                runtime=runtime,
                 channels_last=channels_last,
                 notify=notify,
             )
@@ -92,6 +102,6 @@ def _told(tables: Sequence[LatencyTable], out: Path) -> Iterator[str]:
         conditions = table.conditions
         yield printable(
             f"batch {conditions.batch}: {table.dense_ms:.4g} ms dense on {conditions.processor} ({conditions.device}), "
-            f"{conditions.threads} threads; {accuracy_text(table)}"
+            f"{conditions.threads} threads, {conditions.runtime}; {accuracy_text(table)}"
         )
     yield printable(f"everything is in {out}; a run uses it by --set search.latency_table={out}")

@@ -10,8 +10,8 @@ from evoprune.config.kinds import LADDERS, chosen_algorithm, is_mask_run
 from evoprune.config.masks import MasksConfig
 from evoprune.config.recipes import recipe_defaults
 from evoprune.config.schema import Config, make_config
-from evoprune.objectives.batch_names import is_latency
 from evoprune.objectives.constraint import Constraint
+from evoprune.objectives.latency_names import is_latency
 
 _UNREAD_BY_MEMBERS: Final = (
     *("search.algorithm", "search.asynchronous"),
@@ -65,8 +65,9 @@ def _idle_of_channels(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("ga.crossover", "ga.mutation"), "on channel-widths, which has operators of its own"
     elif config.search.encoding == "channel-bits" and config.ga.mutation == "swap":
         yield ("ga.crossover",), "where ga.mutation is swap: whole groups are exchanged"
-    named = [*config.search.objectives, *(Constraint.parse(one).objective for one in config.search.constraints)]
-    if not any(map(is_latency, named)):
+    search = config.search
+    bounded = (Constraint.parse(one).objective for one in search.constraints)
+    if not any(map(is_latency, [*search.objectives, *search.also_measure, *bounded])):
         yield ("search.latency_table",), "where neither objectives nor constraints name a latency"
 
 

@@ -72,9 +72,9 @@ class SearchConfig(Section):
     objectives: SomeWords = Field(
         ("loss", "macs"),
         description="what is searched for: accuracy, loss, worst_class_accuracy, macs, params, size_bytes, "
-        "peak_activation_bytes, latency_ms (of the example inputs) or latency_ms@batch=256, of weight masks sparsity and "
-        "layer_sparsity, or package.module:Class; nsga2 searches their front. Channels are bred by the mean gain over the dense "
-        "network where one of them has no weight in fitness",
+        "peak_activation_bytes, latency_ms (of the example inputs) or latency_ms@batch=64,threads=2,runtime=onnxruntime (or "
+        "some of these), of weight masks sparsity and layer_sparsity, or package.module:Class; nsga2 searches their front. "
+        "Channels are bred by the mean gain over the dense network where one of them has no weight in fitness",
     )
     also_measure: Words = Field(
         ("accuracy",),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from evoprune.errors import ConfigError
-from evoprune.objectives.batch_names import BATCH, batch_of
+from evoprune.objectives.latency_names import OPTIONS, how_of
 
 COSTS: Final = frozenset({"macs", "params", "size_bytes", "peak_activation_bytes"})
 """What is counted, and only gets less by pruning."""
@@ -18,7 +18,7 @@ SPARSITIES: Final = frozenset({"sparsity", "layer_sparsity"})
 
 _UNITS: Final = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "ms": 1.0}
 _PATTERN: Final = re.compile(
-    rf"\s*([A-Za-z_]\w*(?:{BATCH})?)\s*(<=|>=)\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)\s*"
+    rf"\s*([A-Za-z_]\w*(?:{OPTIONS})?)\s*(<=|>=)\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)\s*"
 )
 
 
@@ -43,8 +43,8 @@ class Constraint:
         """Read `objective<=bound` or `objective>=bound`.
 
         A bound of 0 to 1 without a unit, or in per cent, is a fraction of the baseline; `k`, `M`, `G`, `kB`, `MB` and `ms` make
-        it absolute, and so does a sign. Sparsities are fractions as they stand. The objective may be one at a batch,
-        `latency_ms@batch=256<=9`.
+        it absolute, and so does a sign. Sparsities are fractions as they stand. The objective may say how it is
+        measured, `latency_ms@batch=256<=9`.
 
         Raises:
             ConfigError: The text is not of that form.
@@ -53,7 +53,7 @@ class Constraint:
         if match is None or (match[1] in COSTS and match[3].startswith("-")):
             raise ConfigError(f"constraint {text!r} is not of the form macs<=0.5, params<=100k or accuracy>=0.99")
         name, relation, number, unit = match.groups()
-        batch_of(name)
+        how_of(name)
         value = float(number)
         if math.isinf(value):
             raise ConfigError(f"constraint {text!r} has a bound that is too large")

@@ -49,10 +49,12 @@ def comparison_rows(
 
 
 def _other_row(name: str, before: float, after: float) -> tuple[str, str, str, str]:
-    """The row of an objective of no name of ours, or of a latency at a batch."""
-    kind, _, batch = name.partition("@batch=")
-    if kind == "latency_ms" and batch:
-        return f"latency, batch {batch}", _text(before, "ms"), _text(after, "ms"), _change(before, after, "ms")
+    """The row of an objective of no name of ours, or of a latency that says how it is measured."""
+    kind, at, how = name.partition("@")
+    if kind == "latency_ms" and at:
+        options = (option.partition("=") for option in how.split(","))
+        label = ", ".join(["latency", *(value if key == "runtime" else f"{key} {value}" for key, _, value in options)])
+        return label, _text(before, "ms"), _text(after, "ms"), _change(before, after, "ms")
     return name, f"{before:,.4g}", f"{after:,.4g}", _change(before, after, "number")
 
 

@@ -17,9 +17,9 @@ from evoprune.nn_utils.memory import MicroBatch
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.accuracy import Accuracy
 from evoprune.objectives.base import Objective, Subject, value_of
-from evoprune.objectives.batch_names import LATENCY
 from evoprune.objectives.compute import count
-from evoprune.objectives.latency import LatencyMs, measure_latency_ms
+from evoprune.objectives.latency import LatencyMs
+from evoprune.objectives.latency_names import LATENCY
 from evoprune.pruning import AnyPlan, prune
 from evoprune.results import ModelReport
 from evoprune.rng import isolated_rng
@@ -66,7 +66,7 @@ class Judge:
             models: By name.
             objectives: Of these, latencies are measured, besides that of the example inputs.
         """
-        timed = [one for one in objectives if isinstance(one, LatencyMs) and one.batch is not None]
+        timed = [one for one in objectives if isinstance(one, LatencyMs) and one.name != LATENCY]
         return self._latency_ms(models, [LatencyMs(), *timed])
 
     def report(
@@ -136,15 +136,21 @@ class Judge:
     def _latency_ms(self, models: Mapping[str, nn.Module], kinds: Sequence[LatencyMs]) -> dict[str, dict[str, float]]:
         """Median milliseconds of one forward pass of each model, by the latency's name, the models by turns."""
         found: dict[str, dict[str, float]] = {name: {} for name in models}
-        with torch_threads(self.workplace.candidate_threads), torch.inference_mode():
+        for model in models.values():
+            model.eval()
+        with torch_threads(self.workplace.candidate_threads):
             for kind in kinds:
-                runners = {
-                    name: kind.runner(model.eval(), self.problem.example_inputs, self.workplace.device)
-                    for name, model in models.items()
-                }
-                for name, milliseconds in measure_latency_ms(runners).items():
+                for name, milliseconds in self._by_turns(models, kind).items():
                     found[name][kind.name] = milliseconds
         return found
+
+    def _by_turns(self, models: Mapping[str, nn.Module], kind: LatencyMs) -> dict[str, float]:
+        """Nothing where a runtime can't run the networks: a whole search is not lost for a figure."""
+        try:
+            return kind.measure_by_turns(models, self.problem.example_inputs)
+        except MeasurementError as error:
+            logger.warning("%s of the finished models is left out: %s", kind.name, error.message)
+            return {}
 
 
 def untimed(objectives: Sequence[Objective]) -> list[Objective]:

@@ -9,8 +9,8 @@ from typing import Final
 
 from evoprune.errors import UsageError
 from evoprune.objectives.base import Objective
-from evoprune.objectives.batch_names import is_latency
 from evoprune.objectives.constraint import COSTS, Constraint, total_violation
+from evoprune.objectives.latency_names import is_latency
 from evoprune.results import value_text
 from evoprune.run.bounds import check_bounds
 from evoprune.run.front import costs_of

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+import torch
 
 from evoprune.channels.latency.measure import INACCURATE, accuracy_text, inputs_at, measure_latency, processor_of
 from evoprune.data.trees import tensors_in
 from evoprune.errors import ConfigError, MeasurementError, StoreCorruptedError
 from evoprune.events import Caution, Decision
-from evoprune.objectives.batch_names import batch_of
+from evoprune.nn_utils.runtimes.names import EAGER
+from evoprune.objectives.latency_names import LatencyHow, how_of
 from evoprune.run.opened_run import OpenedRun
 from evoprune.run.stopwatch import stage
 from evoprune.space.latency_files import tables_of, tables_text
@@ -42,39 +45,44 @@ class LatencySource:
             StoreCorruptedError: The run's own file is missing or damaged.
             ReplayMismatchError: It is another than the run began with.
         """
-        batches = {one.name: batch_of(one.name) or space.workload.samples for one in run.measures.latencies}
-        if not batches:
+        hows = {one.name: _at_batch(how_of(one.name), space.workload.samples) for one in run.measures.latencies}
+        if not hows:
             return {}
         store = run.parts.store
         file = store.directory / LATENCY_FILE
-        wanted = sorted(set(batches.values()))
+        wanted = sorted(set(hows.values()), key=lambda how: (how.batch or 0, how.text))
         if _PINNED in store.manifest.pinned:
             found: Sequence[LatencyTable] = _own(file)
+            if len(found) != len(wanted):
+                raise StoreCorruptedError(
+                    f"{file} has {len(found)} tables, the run needs {len(wanted)}", "restore the file from a copy"
+                )
         else:
             with stage("latency", run.parts.notify, _what(self.path, wanted)):
                 found = self._made(run, space, wanted)
             store.write(LATENCY_FILE, tables_text(found).encode())
-        store.pin(_PINNED, {str(one.conditions.batch): one.digest for one in found})
-        by_batch = {one.conditions.batch: one for one in found}
-        return {name: by_batch[batch] for name, batch in batches.items()}
+        by_how = dict(zip(wanted, found, strict=True))
+        store.pin(_PINNED, {_key(how): one.digest for how, one in by_how.items()})
+        return {name: by_how[how] for name, how in hows.items()}
 
-    def _made(self, run: OpenedRun, space: PruningSpace, batches: Sequence[int]) -> Sequence[LatencyTable]:
+    def _made(self, run: OpenedRun, space: PruningSpace, hows: Sequence[LatencyHow]) -> Sequence[LatencyTable]:
         if self.path is None:
-            return [self._measured(run, space, batch) for batch in batches]
+            return [self._measured(run, space, how) for how in hows]
         tables = read_tables(self.path)
-        return [_suitable(tables, batch, run, space, self.path) for batch in batches]
+        return [_suitable(tables, how, run, space, self.path) for how in hows]
 
-    def _measured(self, run: OpenedRun, space: PruningSpace, batch: int) -> LatencyTable:
+    def _measured(self, run: OpenedRun, space: PruningSpace, how: LatencyHow) -> LatencyTable:
         parts = run.parts
         try:
             table = measure_latency(
                 run.problem.model,
                 space,
                 run.problem.example_inputs,
-                batch=batch,
+                batch=how.batch or space.workload.samples,
                 device=parts.workplace.device,
-                threads=parts.workplace.candidate_threads,
+                threads=how.threads or parts.workplace.candidate_threads,
                 channels_last=parts.workplace.channels_last is True,
+                runtime=how.runtime,
                 step=self.step,
                 seeds=parts.seeds.child("latency"),
                 notify=parts.notify,
@@ -111,7 +119,9 @@ def check_finished(
         predicted: What they say of the finished network.
         measured: What it took.
     """
-    for name in (one for one in tables if one in measured and one in predicted and not _elsewhere(tables[one], run)):
+    for name in (
+        one for one in tables if one in measured and one in predicted and not _elsewhere(tables[one], run, how_of(one))
+    ):
         error = abs(predicted[name] - measured[name]) / measured[name]
         guess, found = predicted[name], measured[name]
         detail = f"{guess:.4g} ms were predicted for the finished network, {found:.4g} ms measured, {error:.1%} off"
@@ -126,9 +136,9 @@ def _own(file: Path) -> tuple[LatencyTable, ...]:
 
 
 def _suitable(
-    tables: Sequence[LatencyTable], batch: int, run: OpenedRun, space: PruningSpace, path: Path
+    tables: Sequence[LatencyTable], how: LatencyHow, run: OpenedRun, space: PruningSpace, path: Path
 ) -> LatencyTable:
-    """The table of a batch, if it is of this network."""
+    """The table of a latency, if it is of this network."""
     where = f"search.latency_table: {path}"
     if any(one.fingerprint != space.fingerprint for one in tables):
         raise ConfigError(
@@ -141,29 +151,42 @@ def _suitable(
             f"{where} was measured while {others[0]} stayed as it is, which the run prunes",
             "make a table of the whole network with evoprune measure",
         )
-    found = next((one for one in tables if one.conditions.batch == batch), None)
+    found = _best(tables, how, run)
     if found is None:
-        known = ", ".join(str(one.conditions.batch) for one in tables) or "none"
+        known = "; ".join(_made_for(one) for one in tables) or "none"
         raise ConfigError(
-            f"{where} has no table for a batch of {batch}, it has {known}", f"run evoprune measure with --batch {batch}"
+            f"{where} has no table for {_wanted_text(how)}, it has {known}",
+            f"run evoprune measure with {_measure_options(how)}",
         )
-    inputs = inputs_at(run.problem.model, space, run.problem.example_inputs, batch)
+    inputs = inputs_at(run.problem.model, space, run.problem.example_inputs, found.conditions.batch)
     shapes = tuple(tuple(one.shape) for one in tensors_in(inputs))
     if found.conditions.inputs != shapes:
         raise ConfigError(
             f"{where} was measured with inputs of {_shapes(found.conditions.inputs)}, the run's are {_shapes(shapes)}",
             "make a table with the example inputs of the run",
         )
-    _say_differences(found, run)
+    _say_differences(found, run, how)
     return found
 
 
-def _say_differences(table: LatencyTable, run: OpenedRun) -> None:
+def _best(tables: Sequence[LatencyTable], how: LatencyHow, run: OpenedRun) -> LatencyTable | None:
+    """The table of the batch, the runtime and the threads that a latency names; of the run's threads where it names none."""
+    fitting = [
+        one
+        for one in tables
+        if (one.conditions.batch, one.conditions.runtime_name) == (how.batch, how.runtime)
+        and how.threads in (None, one.conditions.threads)
+    ]
+    ours = run.parts.workplace.candidate_threads
+    return min(fitting, key=lambda one: one.conditions.threads != ours, default=None)
+
+
+def _say_differences(table: LatencyTable, run: OpenedRun, how: LatencyHow) -> None:
     made = table.conditions
     layout = "channels last" if made.channels_last else "plain layout"
-    how = f"{made.processor} ({made.device}), {made.threads} threads, {layout}, {made.runtime}"
-    detail = f"the table for batch {made.batch} was made elsewhere: {how}"
-    if _elsewhere(table, run):
+    where = f"{made.processor} ({made.device}), {made.threads} threads, {layout}, {made.runtime}"
+    detail = f"the table for batch {made.batch} was made elsewhere: {where}"
+    if _elsewhere(table, run, how):
         run.parts.notify(
             Decision("latency", f"{detail}; networks are pruned for that, and measured here they may differ")
         )
@@ -171,17 +194,52 @@ def _say_differences(table: LatencyTable, run: OpenedRun) -> None:
         run.parts.notify(Caution("latency", f"{accuracy_text(table)}; bounds in milliseconds will be met no closer"))
 
 
-def _elsewhere(table: LatencyTable, run: OpenedRun) -> bool:
+def _elsewhere(table: LatencyTable, run: OpenedRun, how: LatencyHow | None) -> bool:
     """Whether a table is of another machine, or of the same one used in another way."""
     made, here = table.conditions, run.parts.workplace
-    ours = (here.device.type, processor_of(here.device), here.candidate_threads, here.channels_last is True, "eager")
-    return (made.device, made.processor, made.threads, made.channels_last, made.runtime) != ours
+    how = how or LatencyHow()
+    eager = how.runtime == EAGER
+    device = here.device if eager else torch.device("cpu")
+    threads, layout = how.threads or here.candidate_threads, eager and here.channels_last is True
+    ours = (device.type, processor_of(device), threads, layout, how.runtime)
+    return (made.device, made.processor, made.threads, made.channels_last, made.runtime_name) != ours
 
 
 def _shapes(shapes: Sequence[Sequence[int]]) -> str:
     return ", ".join("x".join(map(str, shape)) for shape in shapes)
 
 
-def _what(path: Path | None, batches: Sequence[int]) -> str:
-    listed = ", ".join(map(str, batches))
-    return f"measuring layers at batch {listed}" if path is None else f"a table made elsewhere, batch {listed}"
+def _what(path: Path | None, hows: Sequence[LatencyHow]) -> str:
+    listed = "; ".join(map(_wanted_text, hows))
+    return f"measuring layers at {listed}" if path is None else f"a table made elsewhere, {listed}"
+
+
+def _at_batch(how: LatencyHow | None, samples: int) -> LatencyHow:
+    """How a latency is measured, with the batch of the example inputs where it names none."""
+    how = how or LatencyHow()
+    return replace(how, batch=how.batch or samples)
+
+
+def _key(how: LatencyHow) -> str:
+    """Names a table in the manifest: the batch alone where nothing else is named."""
+    return how.text.removeprefix("batch=")
+
+
+def _wanted_text(how: LatencyHow) -> str:
+    threads = "" if how.threads is None else f" with {how.threads} threads"
+    return f"a batch of {how.batch}{threads}{_in(how.runtime)}"
+
+
+def _made_for(table: LatencyTable) -> str:
+    made = table.conditions
+    return f"{made.batch} with {made.threads} threads{_in(made.runtime_name)}"
+
+
+def _in(runtime: str) -> str:
+    return "" if runtime == EAGER else f" in {runtime}"
+
+
+def _measure_options(how: LatencyHow) -> str:
+    threads = "" if how.threads is None else f" --threads {how.threads}"
+    runtime = "" if how.runtime == EAGER else f" --runtime {how.runtime}"
+    return f"--batch {how.batch}{threads}{runtime}"

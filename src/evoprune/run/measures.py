@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from evoprune.errors import ConfigError, MeasurementError
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.base import Objective, Subject, value_of
-from evoprune.objectives.batch_names import batch_of, is_latency
 from evoprune.objectives.constraint import SPARSITIES
 from evoprune.objectives.fitness import Fitness, mean_gain, weighted
+from evoprune.objectives.latency_names import how_of, is_latency
 from evoprune.objectives.loss import LossGap
 from evoprune.plugins import BUILT_IN, known_names, resolve
 from evoprune.results import MetricCard
@@ -192,9 +192,9 @@ def _objective(name: str, wanted: Wanted, metric: MetricCard) -> Objective:
             f"{name!r} is a measure of weight masks, and search.encoding is of channels",
             "macs and params count channels",
         )
-    batch = batch_of(name)
-    factory = resolve("objectives", name if batch is None else name.partition("@")[0])
-    given = {"maximize": metric.maximize} if name in JUDGED else {} if batch is None else {"batch": batch}
+    how = how_of(name)
+    factory = resolve("objectives", name if how is None else name.partition("@")[0])
+    given = {"maximize": metric.maximize} if name in JUDGED else {} if how is None else asdict(how)
     objective: Objective = factory(**given)
     lacking = [one for one in ("name", "maximize", "needs_training", "measure") if not hasattr(objective, one)]
     if lacking:

@@ -23,9 +23,9 @@ class Conditions:
         inputs: Shapes of the input tensors at that batch.
         device: Kind of device: `cpu`, `cuda`.
         processor: Name of the CPU or GPU.
-        threads: Number of torch threads.
+        threads: Number of threads.
         channels_last: Whether convolutions were channels last.
-        runtime: What ran the network: `eager`.
+        runtime: What ran the network, with its version where that is not torch's: `eager`, `onnxruntime 1.32.0`.
         torch: Version of torch.
         host: Name of the machine.
     """
@@ -39,6 +39,11 @@ class Conditions:
     runtime: str
     torch: str
     host: str
+
+    @property
+    def runtime_name(self) -> str:
+        """What ran the network, whatever its version."""
+        return self.runtime.partition(" ")[0]
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,22 @@ def test_every_layer_that_is_cut_is_timed_at_its_least_and_whole_widths(name):
         assert all(widths[0] < widths[-1] for widths in nodes)
 
 
+@pytest.mark.usefixtures("onnx_installed")
+@pytest.mark.parametrize("name", ["pre-activation", "volume", pytest.param("gpt", marks=pytest.mark.slow)])
+def test_every_layer_is_timed_in_onnxruntime_as_in_torch(name):
+    model, space, table = measured(name)
+    _, inputs = build(name)
+    onnx = measure_latency(
+        model, space, inputs, batch=2, device=CPU, threads=1, runtime="onnxruntime", channels_last=True, effort=LITTLE
+    )
+    assert [one.name for one in onnx.layers] == [one.name for one in table.layers]
+    assert all(set(one.nodes[0]) >= {one.nodes[0][0], one.nodes[0][-1]} for one in onnx.grids)
+    conditions = onnx.conditions
+    assert (conditions.runtime_name, conditions.device, conditions.channels_last) == ("onnxruntime", "cpu", False)
+    assert "at batch 2 in onnxruntime" in accuracy_text(onnx)
+    assert (LatencyModel(space.groups, onnx).predict(space.random_bits(0.5, 0)[None]) > 0).all()
+
+
 def test_layers_of_the_same_shape_share_a_grid():
     _, _, table = measured("pre-activation")
     assert len(table.grids) < len(table.layers)
@@ -62,6 +78,7 @@ def test_table_says_what_it_is_for():
     conditions = table.conditions
     assert (table.fingerprint, conditions.batch, conditions.inputs[0][0]) == (space.fingerprint, 3, 3)
     assert (conditions.device, conditions.threads, conditions.torch) == ("cpu", 1, torch.__version__)
+    assert (conditions.runtime, conditions.runtime_name) == ("eager", "eager")
     assert conditions.processor
 
 

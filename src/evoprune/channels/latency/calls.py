@@ -24,6 +24,8 @@ from evoprune.space.pruning_space import PruningSpace
 
 _MOST_CALLS: Final = 16
 _MOST_DIMENSIONS: Final = 3
+_MOST_FINE: Final = 1 << 20
+"""Weights of a layer of which dozens of copies may be in memory; in wider ones a block is a small part."""
 _NARROWER: Final = 5
 """Networks at other widths that are looked at: enough to tell apart the dimensions of layers of a few channels, mostly."""
 
@@ -124,7 +126,7 @@ def first_units(space: PruningSpace, counts: Counts) -> NDArray[np.bool_]:
     return bits
 
 
-def layer_calls(model: nn.Module, space: PruningSpace, inputs: Any) -> list[LayerCall]:
+def layer_calls(model: nn.Module, space: PruningSpace, inputs: Any, *, in_blocks: bool = False) -> list[LayerCall]:
     """The calls of layers that can be timed by themselves, in the order of the modules.
 
     A layer is a module that holds a weight of at least two dimensions which pruning cuts, with no such module in it that is
@@ -134,6 +136,7 @@ def layer_calls(model: nn.Module, space: PruningSpace, inputs: Any) -> list[Laye
         model: The dense network, in eval mode; untouched.
         space: Its pruning space.
         inputs: Inputs of a forward pass, at the batch in question.
+        in_blocks: Whether latencies go in steps of whole blocks, so that more widths are needed.
     """
     every = {group.name: group.size for group in space.groups}
     others = [_reference(space, number) for number in range(_NARROWER)]
@@ -149,7 +152,9 @@ def layer_calls(model: nn.Module, space: PruningSpace, inputs: Any) -> list[Laye
         dimensions = dimensions_of(space, path)
         for number, seen in enumerate(calls[path]):
             again = [one[path][number] for one in narrower if len(one.get(path, ())) == len(calls[path])]
-            call = _call(path, modules[path], dimensions, space, seen, dict(enumerate(again)), others)
+            call = _call(
+                path, modules[path], dimensions, space, seen, dict(enumerate(again)), others, in_blocks=in_blocks
+            )
             if call is not None:
                 found.append(call)
     return found
@@ -211,6 +216,8 @@ def _call(
     seen: Seen,
     again: Mapping[int, Seen],
     others: Sequence[Counts],
+    *,
+    in_blocks: bool,
 ) -> LayerCall | None:
     """The call, where it shows what shortens its arguments; None where it doesn't, or there is too much to time."""
     if len(again) < len(others) or not 0 < len(dimensions) <= _MOST_DIMENSIONS:
@@ -222,7 +229,8 @@ def _call(
     if inputs is None or outputs is None:
         return None
     output = next((slope[0] for tensor in outputs for slope in tensor if slope is not None), None)
-    nodes = tuple(one.nodes(size, len(dimensions)) for one, size in zip(dimensions, sizes, strict=True))
+    fine = in_blocks and sum(one.numel() for one in module.parameters()) <= _MOST_FINE
+    nodes = tuple(one.nodes(size, len(dimensions), fine=fine) for one, size in zip(dimensions, sizes, strict=True))
     return LayerCall(path, module, _alone(space, path, module, dimensions), dimensions, nodes, seen, inputs, output)
 
 

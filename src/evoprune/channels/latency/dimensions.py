@@ -61,20 +61,30 @@ class Dimension:
                     gone += int(np.count_nonzero(member.unit >= kept))
         return size - gone
 
-    def nodes(self, size: int, dimensions: int) -> tuple[Node, ...]:
-        """The widths that a layer of so many dimensions is timed at, increasing."""
-        shares = {1: _MANY, 2: _FEW}.get(dimensions, _ENDS)
+    def nodes(self, size: int, dimensions: int, *, fine: bool = False) -> tuple[Node, ...]:
+        """The widths that a layer of so many dimensions is timed at, increasing.
+
+        Args:
+            size: Length in the dense network.
+            dimensions: Dimensions of the layer.
+            fine: Whether latencies go in steps: then narrow groups are timed at every multiple of `STEP`.
+        """
+        shares: Sequence[float] = {1: _MANY, 2: _FEW}.get(dimensions, _ENDS)
+        fine = fine and dimensions <= 2
+        if fine:
+            most = min(len(_MANY), -(-max(group.size for group in self.groups) // STEP))
+            shares = [number / most for number in range(1, most + 1)]
         found = {}
         for share in (*shares, 0):
-            counts = {group.name: _count(group.size, share) for group in self.groups}
+            counts = {group.name: _count(group.size, share, 2 if fine else 4) for group in self.groups}
             width = self.width(size, counts)
             found[width] = Node(width, counts)
         return tuple(found[width] for width in sorted(found))
 
 
-def _count(size: int, share: float) -> int:
+def _count(size: int, share: float, steps: int) -> int:
     """So many units of a group of `size`, rounded to what kernels like; one at least, and one for a share of 0."""
-    step = STEP if size >= 4 * STEP else max(1, size // 4)
+    step = STEP if size >= steps * STEP else max(1, size // 4)
     return size if share == 1 else max(1, min(size, round(share * size / step) * step))
 
 

@@ -18,8 +18,12 @@ from evoprune.channels.latency.timing import spread_of
 from evoprune.channels.latency.whole import Bits, fit_overhead, random_choices, time_networks
 from evoprune.data.trees import moved, tensors_in
 from evoprune.events import Caution, Decision, Listener, ignore
+from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.kept_memory import memory_kept
 from evoprune.nn_utils.modes import eval_mode
+from evoprune.nn_utils.runtimes.base import Runtime
+from evoprune.nn_utils.runtimes.choice import runtime_of
+from evoprune.nn_utils.runtimes.names import EAGER
 from evoprune.nn_utils.samples import at_batch
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.seeding import SeedTree
@@ -63,6 +67,7 @@ def measure_latency(
     device: torch.device,
     threads: int,
     channels_last: bool = False,
+    runtime: str = EAGER,
     step: int = STEP,
     effort: Effort | None = None,
     seeds: SeedTree | None = None,
@@ -75,28 +80,35 @@ def measure_latency(
         space: Its pruning space.
         example_inputs: Inputs of one forward pass, which are repeated to the batch.
         batch: Samples in a forward pass.
-        device: Device to measure on.
-        threads: Number of torch threads.
+        device: Device to measure on; other runtimes than PyTorch have their own.
+        threads: Number of threads.
         channels_last: Whether the model's convolutions are channels last, for the record.
+        runtime: What runs layers and networks.
         step: Kept units of the whole networks are multiples of this.
         effort: How much is measured.
         seeds: Root of the seeds of random widths.
         notify: Called with what the user has to know.
 
     Raises:
-        MeasurementError: The example inputs can't be repeated to the batch.
+        MeasurementError: The example inputs can't be repeated to the batch, or the runtime can't run the network.
+        MissingDependencyError: The runtime is not installed.
     """
+    runner = runtime_of(runtime)
     with torch_threads(threads), eval_mode(model), memory_kept():
-        inputs = moved(inputs_at(model, space, example_inputs, batch), device)
-        bench = _Bench(model, space, inputs, device, effort or Effort(), step, seeds or SeedTree(0))
+        inputs = inputs_at(model, space, example_inputs, batch)
+        if runner.device(device) != device:
+            device = runner.device(device)
+            model = clone(model).to(device)
+        inputs = moved(inputs, device)
+        bench = _Bench(model, space, inputs, runner, device, effort or Effort(), step, seeds or SeedTree(0))
         conditions = Conditions(
             batch=batch,
             inputs=tuple(tuple(one.shape) for one in tensors_in(inputs)),
             device=device.type,
             processor=processor_of(device),
             threads=threads,
-            channels_last=channels_last,
-            runtime="eager",
+            channels_last=channels_last and runtime == EAGER,
+            runtime=runner.label,
             torch=torch.__version__,
             host=platform.node(),
         )
@@ -124,9 +136,10 @@ def inputs_at(model: nn.Module, space: PruningSpace, example_inputs: Any, batch:
 
 def accuracy_text(table: LatencyTable) -> str:
     """How far predictions are from whole networks, in words."""
-    count, check = len(table.check.measured_ms), table.check
+    count, check, runtime = len(table.check.measured_ms), table.check, table.conditions.runtime_name
+    where = "" if runtime == EAGER else f" in {runtime}"
     return (
-        f"predictions at batch {table.conditions.batch} are {check.median:.1%} from whole networks in the median and "
+        f"predictions at batch {table.conditions.batch}{where} are {check.median:.1%} from whole networks in the median and "
         f"{check.worst:.1%} at worst, of {count} that the fit has not seen"
     )
 
@@ -154,6 +167,7 @@ class _Bench:
     model: nn.Module
     space: PruningSpace
     inputs: Any
+    runtime: Runtime
     device: torch.device
     effort: Effort
     step: int
@@ -162,13 +176,13 @@ class _Bench:
     def table(self, conditions: Conditions) -> LatencyTable:
         """Time layers, then whole networks, and fit what is left."""
         effort, space = self.effort, self.space
-        calls = layer_calls(self.model, space, self.inputs)
-        timed = time_layers(calls, self.device, rounds=effort.rounds, seconds=effort.layers_s)
+        calls = layer_calls(self.model, space, self.inputs, in_blocks=self.runtime.in_blocks)
+        timed = time_layers(calls, self.runtime, self.device, rounds=effort.rounds, seconds=effort.layers_s)
         fitted = random_choices(space, effort.fitted, self.seeds.child("fitted"), step=self.step)
         held_out = random_choices(space, effort.held_out, self.seeds.child("held-out"), step=self.step)
         choices = np.concatenate([first_units(space, {})[None], fitted, held_out])
         seconds = time_networks(
-            self.model, space, choices, self.inputs, self.device, rounds=effort.rounds, seconds=effort.networks_s
+            self.model, space, choices, self.inputs, self.runtime, rounds=effort.rounds, seconds=effort.networks_s
         )
         whole_ms = 1000 * np.median(seconds, axis=0)
         bare = LatencyTable(

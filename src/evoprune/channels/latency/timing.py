@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
+from evoprune.nn_utils.runtimes.base import Runner
 from evoprune.rng import isolated_rng
 
 Seconds = NDArray[np.float64]
-Runner = Callable[[], object]
 
 _BRIEF_S: Final = 2e-3
 """Calls that are shorter are made twice, and the second one counts: within a loop of passes, caches are warm."""
@@ -55,25 +54,6 @@ def spread_of(seconds: Seconds) -> float:
         return 0.0
     low, middle, high = np.quantile(seconds.sum(axis=1), (0.25, 0.5, 0.75))
     return float((high - low) / middle)
-
-
-def runner_of(module: nn.Module, arguments: Any, device: torch.device) -> Runner:
-    """A function that calls a module once, and waits for the end.
-
-    Args:
-        module: The module, in eval mode.
-        arguments: Positional and keyword arguments.
-        device: Device of both.
-    """
-    args, kwargs = arguments
-    waits = device.type == "cuda"
-
-    def run() -> None:
-        module(*args, **kwargs)
-        if waits:
-            torch.cuda.synchronize(device)
-
-    return run
 
 
 @contextmanager

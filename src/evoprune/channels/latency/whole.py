@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import nn
 
-from evoprune.channels.latency.timing import Runner, Seconds, timed
+from evoprune.channels.latency.timing import Seconds, timed
 from evoprune.channels.surgery import prune
-from evoprune.objectives.latency import forward_pass
+from evoprune.nn_utils.calling import arguments_of
+from evoprune.nn_utils.runtimes.base import Runtime
 from evoprune.seeding import SeedTree
 from evoprune.space.latency_grid import Milliseconds
 from evoprune.space.latency_table import Overhead
@@ -47,7 +47,7 @@ def time_networks(
     space: PruningSpace,
     choices: Bits,
     inputs: Any,
-    device: torch.device,
+    runtime: Runtime,
     *,
     rounds: int,
     seconds: float,
@@ -59,11 +59,15 @@ def time_networks(
         space: Its pruning space.
         choices: [choices, size] bits.
         inputs: Inputs of a pass.
-        device: Device of model and inputs.
+        runtime: What runs the networks.
         rounds: Rounds at most; three at least.
         seconds: With fewer rounds, to last about so long.
+
+    Raises:
+        MeasurementError: The runtime can't run a network.
     """
-    runners: list[Runner] = [forward_pass(prune(model, space.plan(row)).eval(), inputs, device) for row in choices]
+    networks = (prune(model, space.plan(row)).eval() for row in choices)
+    runners = [runtime.runner(network, arguments_of(network, inputs)) for network in networks]
     return timed(runners, rounds=rounds, least=3, until_s=seconds)
 
 

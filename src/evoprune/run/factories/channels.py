@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from evoprune.config.schema import Config
+from evoprune.nn_utils.runtimes.names import ONNXRUNTIME
+from evoprune.nn_utils.runtimes.onnx_sessions import check_installed
+from evoprune.objectives.latency_names import how_of
 from evoprune.run.channel_run import ChannelRun
 from evoprune.run.channel_work import ChannelTarget
 from evoprune.run.earlier_run import EarlierRun
@@ -18,7 +21,13 @@ from evoprune.run.seeding_criteria import ALL, Seeding
 
 
 def channel_run(config: Config, start: EarlierRun | None) -> ChannelRun:
-    """What is particular to the run; `start` is the one whose networks it begins with."""
+    """What is particular to the run; `start` is the one whose networks it begins with.
+
+    Raises:
+        ConfigError: A latency says how it is measured in words that mean nothing.
+        MissingDependencyError: A runtime that one names is not installed.
+    """
+    _check_runtimes(config)
     return ChannelRun(
         target=channel_target(config),
         constraints=constraints_of(config),
@@ -32,6 +41,14 @@ def channel_run(config: Config, start: EarlierRun | None) -> ChannelRun:
         start=start,
         latency=LatencySource(config.search.latency_table, config.search.round_to),
     )
+
+
+def _check_runtimes(config: Config) -> None:
+    """See that finished networks can be measured, before there is any work."""
+    bounded = (one.objective for one in constraints_of(config))
+    hows = map(how_of, [*config.search.objectives, *config.search.also_measure, *bounded])
+    if any(how is not None and how.runtime == ONNXRUNTIME for how in hows):
+        check_installed()
 
 
 def _seeding(config: Config) -> Seeding:

@@ -1,0 +1,1 @@
+"""What runs a network when its latency is measured."""
