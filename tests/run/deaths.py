@@ -67,7 +67,8 @@ def in_a_fork(work: Callable[[], None]) -> int:
 
 
 def first_and_last_of_each(steps: list[str]) -> list[int]:
-    """Positions of the first and the last step of each kind, in order."""
-    first = {step: number for number, step in reversed(list(enumerate(steps)))}
-    last = {step: number for number, step in enumerate(steps)}
+    """Positions of the first and the last step of each kind, in order; files named by their content are of one kind."""
+    kinds = [re.sub(r"[0-9a-f]{16,}", "*", step) for step in steps]
+    first = {kind: number for number, kind in reversed(list(enumerate(kinds)))}
+    last = {kind: number for number, kind in enumerate(kinds)}
     return sorted({*first.values(), *last.values()})

@@ -124,7 +124,7 @@ def test_rung_after_two_that_disagree_is_left_out_but_never_the_last():
         rungs += {one.fidelity for one in proposals}
         assert all(one.start is None or one.start[1] == rungs[-2] for one in proposals)
     assert rungs == [0, 1, 3, 4, 5]  # 1 and 3 agree, and of 4 there are too few to tell
-    assert [len(proposals) for proposals, _ in course] == [LANDSCAPE.sizes[rung] for rung in rungs]
+    assert [len(proposals) for proposals, _ in course] == [24, 16, 2 * 8, 6, 4]
     assert search.ask() == []
 
 

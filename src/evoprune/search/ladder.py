@@ -33,9 +33,11 @@ class LadderSearch:
 
     A generation is a rung: all its candidates have the same training behind them in it, so that a survivor is compared with new
     children at equal terms, and no score of an earlier rung is kept. The first generation consists of the genomes that are given
-    and random ones. Where the ranks on one rung say nothing of those on the next, the rung after is left out: short trainings
-    don't tell these candidates apart. It is successive halving (Jamieson and Talwalkar 2016) with breeding in it, and weights
-    handed on as in population-based training (Jaderberg et al. 2017).
+    and random ones. It is successive halving (Jamieson and Talwalkar 2016) with breeding in it, and weights handed on as in
+    population-based training (Jaderberg et al. 2017).
+
+    Where the ranks on one rung say nothing of those on the next, short trainings don't tell the candidates apart: the rung after
+    is left out, and twice as many get the longer training of the one that follows.
 
     Args:
         representation: Length, groups and repair of the genomes, and perhaps operators of their own.
@@ -54,6 +56,7 @@ class LadderSearch:
         self._seen: set[str] = set()
         self._generation = 0
         self._rung = self._told_rung = 0
+        self._room = 1
         self._ranked: Sequence[Scored] = ()
 
     def ask(self) -> Sequence[Proposal]:
@@ -70,11 +73,12 @@ class LadderSearch:
 
     def tell(self, scored: Sequence[Scored]) -> None:
         """Costs of the batch asked last."""
-        step = 1 if self._predicted(scored) else 2
+        left_out = not self._predicted(scored) and self._rung + 1 < self._last_rung
         self._ranked = self._best_first(scored)
         self._generation += 1
         self._told_rung = self._rung
-        self._rung = min(self._rung + step, max(self._last_rung, self._rung + 1))  # the last one is never left out
+        self._rung += 2 if left_out else 1
+        self._room = 2 if left_out else 1
 
     @property
     def population(self) -> Sequence[BitGenome]:
@@ -84,7 +88,7 @@ class LadderSearch:
     @property
     def _size(self) -> int:
         sizes = self._settings.sizes
-        return sizes[min(self._rung, self._last_rung)] if sizes else self._settings.pop_size
+        return self._room * sizes[min(self._rung, self._last_rung)] if sizes else self._settings.pop_size
 
     @property
     def _last_rung(self) -> int:
