@@ -87,9 +87,12 @@ def test_first_generation_is_every_criterion_at_the_budget_global_and_uniform():
 
 def test_front_begins_with_slight_cuts_and_deep_ones():
     one = ChannelWidths(SPACE, orders=ORDERS)
-    macs = [count(prune(MODEL, one.decode(genome)), INPUTS).macs / DENSE for genome in along_a_front(one, MACS, 8)]
+    first = along_a_front(one, MACS, 8)
+    macs = [count(prune(MODEL, one.decode(genome)), INPUTS).macs / DENSE for genome in first.values()]
     assert macs[0] > 0.5
     assert macs[-1] < 0.15
+    assert next(iter(first)) == f"{CRITERIA[0]} global 70 %"
+    assert len(first) == 8
 
 
 def test_unreachable_budget_is_refused_and_coarse_steps_give_way_first():
@@ -119,3 +122,21 @@ def test_budget_of_bytes_is_kept_by_the_file_and_nearly_used_up(share):
     small = prune(MODEL, one.decode(one.genome(one.sizes, [0, 0])))
     assert count(small, INPUTS).size_bytes <= share * dense
     assert count(small, INPUTS).size_bytes >= 0.7 * share * dense
+
+
+def test_child_between_two_has_widths_between_theirs_and_the_criteria_of_one():
+    one, generator = ChannelWidths(SPACE, orders=ORDERS), np.random.default_rng(1)
+    variation, last = one.variation(SETTINGS), len(ORDERS.names) - 1
+    groups = len(one.sizes)
+    small, large = one.genome(one.sizes / 8, [0] * groups), one.genome(0.75 * one.sizes, [last] * groups)
+    children = [variation.between(small, large, generator) for _ in range(40)]
+    found = [one.genes(child) for child in children]
+    assert all(np.all((one.genes(small)[0] <= widths) & (widths <= one.genes(large)[0])) for widths, _ in found)
+    assert len({tuple(widths) for widths, _ in found}) > 5
+    by_small, by_large = (
+        [child == one.genome(widths, one.genes(parent)[1]) for child, (widths, _) in zip(children, found, strict=True)]
+        for parent in (small, large)
+    )
+    assert all(np.logical_or(by_small, by_large))
+    assert not all(by_small)
+    assert not all(by_large)

@@ -302,3 +302,28 @@ def test_make_config_refuses_an_encoding_that_is_no_text(encoding):
 def test_settings_that_are_none_are_refused(settings):
     with pytest.raises(ConfigError, match="holds no settings"):
         as_mapping(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, 32),
+        ({"search": {"constraints": ["accuracy>=0.9"]}}, 32),
+        ({"search": {"algorithm": "ladder-front", "constraints": ["macs<=0.5"]}}, 32),
+        ({"search": {"encoding": "channel-bits"}}, 32),
+        ({"search": {"constraints": ["macs<=0.5"]}}, 24),
+        ({"search": {"constraints": "latency_ms@batch=8<=3ms"}}, 24),
+        ({"search": {"algorithm": "genetic"}}, 24),
+        ({"search": {"preset": "classic"}}, 12),
+        ({"search": {"encoding": "keep-ratios"}}, 20),
+        ({"ga": {"pop_size": 10}}, 10),
+    ],
+)
+def test_a_front_has_a_larger_population_unless_that_is_set(settings, expected):
+    assert make_config(settings).ga.pop_size == expected
+
+
+def test_a_front_of_a_recipe_with_a_budget_has_the_population_of_a_front():
+    recipe = {"search": {"constraints": ["macs<=0.1"]}, "ga": {"pop_size": 16}}
+    assert make_config({}, recipe=recipe).ga.pop_size == 16
+    assert make_config({"search": {"constraints": []}}, recipe=recipe).ga.pop_size == 32

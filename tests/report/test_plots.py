@@ -5,9 +5,11 @@ from matplotlib.image import imread
 
 from evoprune.errors import StoreCorruptedError, UsageError
 from evoprune.report.canvas import save_figure
-from evoprune.report.plots import by_generation, evolution_figure, front_figure, rank_correlations
-from evoprune.report.writer import FIGURES, ensure_report, write_report
+from evoprune.report.front_plots import front_figure
+from evoprune.report.plots import by_generation, evolution_figure, rank_correlations
+from evoprune.report.writer import FIGURES, draw_figures, ensure_report, write_report
 from evoprune.store.comparison import Comparison
+from evoprune.store.event_log import read_hypervolumes
 from tests.report.mask_runs import entries_of
 
 EVOLUTION, FRONT = FIGURES
@@ -116,55 +118,6 @@ def test_report_refuses_what_is_no_finished_run(run):
         write_report(run)
 
 
-@pytest.mark.parametrize(
-    ("metric", "label", "tick"),
-    [
-        ({"name": "R²", "unit": "", "maximize": True}, "R² on select", "0.5"),
-        ({"name": "mean IoU", "unit": "%", "maximize": True}, "mean IoU on select", "50 %"),
-        ({"name": "PSNR", "unit": "dB", "maximize": True}, "PSNR [dB] on select", "0.5"),
-    ],
-    ids=["number", "share", "unit"],
-)
-def test_front_names_the_metric_and_its_unit(metric, label, tick):
-    lines = JOURNALS["normal"]
-    axes = front_figure(entries_of(lines), comparison(lines, metric=metric), DENSE).axes[0]
-    axes.figure.draw_without_rendering()
-    assert axes.get_ylabel() == label
-    assert tick in [one.get_text() for one in axes.get_yticklabels()]
-    assert "ccuracy" not in axes.get_title(loc="left") + "".join(
-        one.get_text() for one in axes.get_legend().get_texts()
-    )
-
-
-def drawn(objectives, **dense):
-    """The front of a run for `objectives`, whose candidates have a loss, parameters and a latency."""
-    lines = [
-        {**line(index, 0), "objectives": {"loss": 1 / (1 + index), "params": 100.0 + index, "latency_ms": 2.0 + index}}
-        for index in range(4)
-    ]
-    front = [{"index": one["index"], "genome": one["genome"], **one["objectives"]} for one in lines]
-    found = Comparison.from_json(
-        {"baseline": MODEL, "pruned": {**MODEL, "genome": "1"}, "front": front, "objectives": objectives}
-    )
-    axes = front_figure(entries_of(lines), found, dense).axes[0]
-    axes.figure.draw_without_rendering()
-    return axes
-
-
-def test_front_is_drawn_of_what_was_searched_for():
-    axes = drawn(["loss", "params", "latency_ms"], loss=0.9, params=1000.0, latency_ms=3.0)
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("loss", "params (dense: 1,000)")
-    assert axes.get_title(loc="left") == "Loss against params"
-    assert list(axes.lines[1].get_xdata()) == [100, 101, 102, 103]
-    assert [float(y) for y in axes.lines[1].get_ydata()] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
-
-
-def test_front_of_one_objective_is_drawn_over_the_candidates():
-    axes = drawn(["latency_ms"], latency_ms=3.0)
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("latency_ms", "candidate")
-    assert list(axes.lines[0].get_xdata()) == [0, 1, 2, 3]
-
-
 def test_ranks_of_a_generation_are_compared_with_the_latest_scores_before():
     def scored(generation, **fitness):
         return [{"generation": generation, "genome": genome, "fitness": value} for genome, value in fitness.items()]
@@ -185,3 +138,27 @@ def test_ranks_of_a_generation_are_compared_with_the_latest_scores_before():
 def drawn_axes(figure):
     figure.canvas.draw()
     return figure.axes[0]
+
+
+def test_hypervolume_is_drawn_below_the_fitness_of_a_search_for_a_front(tmp_path):
+    figure = evolution_figure(entries_of(JOURNALS["normal"]), hypervolumes={0: 0.5, 1: 0.7, 2: 0.75})
+    fitness, volume = figure.axes
+    assert list(volume.lines[0].get_xdata()) == [0, 1, 2]
+    assert list(volume.lines[0].get_ydata()) == [0.5, 0.7, 0.75]
+    assert (fitness.get_xlabel(), volume.get_xlabel()[:10]) == ("", "generation")
+    save_figure(figure, tmp_path / EVOLUTION)
+    assert imread(tmp_path / EVOLUTION).shape[:2] == (990, 1200)
+
+
+def test_report_takes_the_hypervolumes_of_the_events_where_there_is_a_front_to_choose_from(run):
+    events = [{"event": "GenerationEnded", "generation": number % 3, "hypervolume": number / 10} for number in range(6)]
+    lines = [json.dumps(one) for one in [{"event": "StageEnded"}, {"event": "GenerationEnded"}, *events]]
+    (run / "events.jsonl").write_text("\n".join([*lines, '{"event": "Generat']))
+    assert read_hypervolumes(run / "events.jsonl") == {0: 0.3, 1: 0.4, 2: 0.5}
+    assert read_hypervolumes(run / "none.jsonl") == {}
+    assert len(draw_figures(run)[EVOLUTION].axes) == 1
+    journal = JOURNALS["normal"]
+    wide = document(journal, objectives=["accuracy", "macs"])
+    wide["front"][0]["macs"] = 1e5
+    (run / "comparison.json").write_text(json.dumps(wide))
+    assert len(draw_figures(run)[EVOLUTION].axes) == 2

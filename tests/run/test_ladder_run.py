@@ -12,8 +12,10 @@ import evoprune as ep
 from evoprune.config.schema import make_config
 from evoprune.errors import ConfigError, StoreCorruptedError, UsageError
 from evoprune.report.summary import text_table
+from evoprune.run.factories.common import training_plan
 from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
+from evoprune.run.rungs import LadderShape
 from evoprune.store.comparison import read_comparison
 from evoprune.testing.executor_jobs import TINY
 from evoprune.testing.tiny import tiny_recipe
@@ -168,14 +170,38 @@ def test_bounds_that_contradict_each_other_are_refused(run):
 
 
 def test_search_takes_its_share_of_the_compute():
-    from evoprune.run.rungs import LadderShape
-
     for share, retraining in ((0.25, 300_000), (0.1, 2_000_000), (0.5, 60_000)):
         rungs = LadderShape(24, 6, True, share).rungs(retraining=retraining, batch_size=64, select=6000)
         spent = sum(rung.passes(64) for rung in rungs)
         assert 0.8 * share < spent / (spent + 3 * retraining) <= share + 1e-9
         assert [rung.candidates for rung in rungs] == sorted((rung.candidates for rung in rungs), reverse=True)
         assert np.all(np.diff([rung.steps for rung in rungs]) >= 0)
+
+
+def test_a_front_keeps_enough_candidates_to_choose_from_however_little_compute_there_is():
+    for retraining in (20_000, 60_000, 500_000):
+        rungs = LadderShape(32, 6, False, 0.25).rungs(retraining=retraining, batch_size=64, select=6000)
+        assert len(rungs) >= 3
+        assert all(24 <= rung.candidates <= 32 for rung in rungs)
+    few = LadderShape(10, 6, False, 0.25).rungs(retraining=20_000, batch_size=64, select=6000)
+    assert {rung.candidates for rung in few} == {10}
+
+
+def test_learning_rate_falls_over_the_rungs_of_a_front_alone(small_config):
+    training = training_plan(small_config({"training": {"finetune_lr": 0.01}}))
+    for steps in (None, 4):
+        for shrinks, expected in ((False, [0.01, 0.0084, 0.0068, 0.0052, 0.0036, 0.002]), (True, [0.01] * 6)):
+            rungs = LadderShape(24, 6, shrinks, 0.25, steps).rungs(retraining=500_000, batch_size=64, select=6000)
+            assert [training.fidelity_of(rung).schedule.lr for rung in rungs] == pytest.approx(expected)
+
+
+def test_cuts_of_criteria_are_named_in_the_journal_and_nothing_else_is(run):
+    directory = run(search={"constraints": []})
+    lines = [json.loads(one) for one in (directory / JOURNAL).read_text().splitlines()]
+    named = [one.get("criterion") for one in lines if one["generation"] == 0]
+    assert named[0] == "l1 global 70 %"
+    assert 0 < sum(one is not None for one in named) <= 6  # three quarters of eight, equal ones once
+    assert all("criterion" not in one for one in lines if one["generation"] > 0)
 
 
 def test_points_of_the_front_have_the_weights_that_the_search_trained(tmp_path):

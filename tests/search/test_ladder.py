@@ -6,6 +6,7 @@ import pytest
 
 from evoprune.search.base import Scored
 from evoprune.search.ladder import ladder, ladder_front
+from evoprune.search.pareto import non_dominated
 from evoprune.testing.search_suite import SETTINGS, Groups
 from tests.search.landscape import GROUPS, valid_genomes, worth
 
@@ -132,3 +133,29 @@ def test_no_rung_is_left_out_where_ranks_last():
     search = ladder(GROUPS, LANDSCAPE, objectives=2, seed=0)
     climb(search, on_landscape, 6)
     assert search.ask() == []
+
+
+def trade(proposal):
+    """Costs on a smooth front for genomes whose groups keep alike, worse ones for others."""
+    kept = proposal.genome.bits.reshape(3, -1).mean(axis=1) + 1 / 64
+    return Scored(proposal.genome, 0.0, (float((1 / kept).sum()), float((kept * kept).sum())))
+
+
+def climb_for_a_front(seed):
+    settings = replace(LANDSCAPE, sizes=(32,) * 6)
+    return climb(ladder_front(Groups(64, 64, 64), settings, objectives=2, seed=seed), trade, 6)
+
+
+def front_of(scored):
+    return [scored[place] for place in non_dominated(np.array([one.costs for one in scored]))]
+
+
+def test_most_of_the_last_generation_of_a_front_is_on_it():
+    assert np.mean([len(front_of(climb_for_a_front(seed)[-1][1])) for seed in range(5)]) > 20
+
+
+def test_front_goes_on_before_anything_that_it_beats():
+    for (_, before), (proposals, _) in pairwise(climb_for_a_front(0)):
+        kept = {one.genome for one in proposals if not one.parents}
+        front = [one.genome for one in front_of(before)]
+        assert len(kept & set(front)) == min(len(kept), len(front))

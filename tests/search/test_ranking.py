@@ -5,7 +5,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from evoprune.genome import BitGenome
 from evoprune.search.base import Scored
-from evoprune.search.ranking import by_fitness, by_front, crowding_distance, front_numbers
+from evoprune.search.ranking import by_fitness, by_front, crowding_distance, front_numbers, scaled
 
 
 def costs_of(seed, rows, objectives):
@@ -45,3 +45,15 @@ def test_violations_come_last_and_the_earlier_of_equals_first():
     ]
     assert [one.genome.packed[0] for one in by_fitness(scored)] == [1, 2, 3, 0]
     assert [one.genome.packed[0] for one in by_front(scored)] == [1, 2, 3, 0]
+
+
+def test_costs_above_zero_are_scaled_by_their_logarithm_and_others_as_they_are():
+    costs = np.array([[1.0, -0.9, 5.0], [10.0, -0.5, 5.0], [100.0, 0.1, 5.0]])
+    assert scaled(costs) == pytest.approx(np.array([[0, 0, 0], [0.5, 0.4, 0], [1, 1, 0]]))
+
+
+def test_front_is_thinned_where_relative_differences_are_small():
+    """Of five on a front, the one that differs from its neighbours by a tenth goes last, though others are closer in numbers."""
+    front = [(1.0, 100.0), (2.0, 50.0), (4.0, 25.0), (90.0, 1.2), (100.0, 1.1), (110.0, 1.0)]
+    ranked = by_front([Scored(genome(number), 0.0, costs) for number, costs in enumerate(front)])
+    assert ranked[-1].costs == (100.0, 1.1)

@@ -80,8 +80,10 @@ def at_widths(encoding: Continued, orders: Orders, widths: Counts) -> dict[str, 
     return found
 
 
-def along_a_front(encoding: Seeded, cost: PlannedCost, count: int) -> list[BitGenome]:
-    """Cuts of all criteria in turn, from a slight one to a deep one: their shares of a cost are spaced evenly on a log scale.
+def along_a_front(encoding: Seeded, cost: PlannedCost, count: int) -> dict[str, BitGenome]:
+    """Cuts of all criteria in turn, by names such as `taylor global 12.5 %`, from a slight one to a deep one.
+
+    Their shares of a cost are spaced evenly on a log scale.
 
     Args:
         encoding: Says what criteria choose.
@@ -94,11 +96,13 @@ def along_a_front(encoding: Seeded, cost: PlannedCost, count: int) -> list[BitGe
         np.asarray(cost(groups.whole(groups.projection.bits(groups.widths.least, groups.unordered)[None])))[0]
     )
     chosen = [(name, scores, scope) for scope in ("global", "uniform") for name, scores in _scored(encoding)]
-    found = []
+    found = {}
     for number, share in enumerate(np.geomspace(*SHARES, num=count)):
         name, scores, scope = chosen[number % len(chosen)]
         budget = Budget({"cost": cost}, {"cost": max(share * dense, least)})
-        found.append(encoding.by_criterion(_widths(groups, scores, budget, scope), name))
+        found[f"{name} {scope} {100 * share:.4g} %"] = encoding.by_criterion(
+            _widths(groups, scores, budget, scope), name
+        )
     return found
 
 

@@ -19,6 +19,8 @@ DEEPEST: Final = 0.1
 """Factor below which no random cut goes that no budget asks for."""
 CRITERION_RATE: Final = 0.1
 """Probability that a mutation gives all groups one other criterion."""
+HALFWAY: Final = 0.5
+"""From one parent to the other."""
 
 
 class WidthGenomes(Protocol):
@@ -77,6 +79,16 @@ class WidthVariation:
             self._encoding.genome(width.astype(np.float64), c) for width, c in zip(widths, criteria, strict=True)
         ]
         return children[0], children[1]
+
+    def between(self, one: BitGenome, other: BitGenome, generator: np.random.Generator) -> BitGenome:
+        """Each width somewhere between those of the parents; the criteria are those of the parent that it is nearer to.
+
+        So it keeps the units that this parent keeps, but for a few, and what these have learnt together.
+        """
+        (widths, criteria), (others, their_criteria) = self._encoding.genes(one), self._encoding.genes(other)
+        place = generator.random(len(widths))
+        mixed = np.exp((1 - place) * np.log(widths) + place * np.log(others))
+        return self._encoding.genome(mixed, criteria if np.mean(place) < HALFWAY else their_criteria)
 
     def mutate(self, genome: BitGenome, generator: np.random.Generator) -> BitGenome:
         """Multiply some widths by random factors, one at least, and now and then take another criterion."""

@@ -26,7 +26,9 @@ class GeneticConfig(Section):
     """The population and how it changes."""
 
     pop_size: Annotated[int, Field(ge=2)] = Field(
-        24, description="individuals per generation; on the search ladder of the first one, those after it have fewer"
+        24,
+        description="individuals per generation, 32 where a front of channels is searched for; on the search ladder of the first "
+        "generation, those after it have fewer",
     )
     num_generations: PositiveInt = Field(6, description="generations, the first one included")
     mutation_rate: Share = Field(0.3, description="probability that a group's width changes, or that a bit flips")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from evoprune.config.yaml_files import merge
+from evoprune.errors import ConfigError
+from evoprune.objectives.constraint import Constraint
 from evoprune.plugins import BUILT_IN
 
 MASKS: Final[dict[str, Any]] = {
@@ -15,6 +18,12 @@ MASKS: Final[dict[str, Any]] = {
     "search": {"algorithm": "genetic", "objectives": ["loss", "sparsity"]},
     "fidelity": {"select_samples": 2000, "recalibrate_batches": 0},
 }
+
+# All of the last generation is what there is to choose from.
+FRONT: Final[dict[str, Any]] = {"ga": {"pop_size": 32}}
+
+PLANNED: Final = ("macs", "params", "size_bytes", "latency_ms")
+"""Costs that are known before a network is built; a bound on one is a budget."""
 
 BITS: Final[dict[str, Any]] = {"ga": {"mutation_rate": 0.02}}
 
@@ -99,8 +108,26 @@ def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     search = _section(settings, "search")
     preset = {"reference": REFERENCE, "classic": CLASSIC}.get(str(search.get("preset")), {})
     encoding = search.get("encoding", preset.get("search", {}).get("encoding"))
-    kind = MASKS if _names_masks(encoding) else BITS if encoding == "channel-bits" else {}
-    return merge(kind, preset)
+    if _names_masks(encoding):
+        return merge(MASKS, preset)
+    front = FRONT if _searches_front(search) else {}
+    return merge(merge(front, BITS if encoding == "channel-bits" else {}), preset)
+
+
+def bounds_a_cost(bounds: Sequence[str]) -> bool:
+    """Whether one of the bounds is a budget."""
+    parsed = (Constraint.parse(text) for text in bounds)
+    return any(one.at_most and one.objective.partition("@")[0] in PLANNED for one in parsed)
+
+
+def _searches_front(search: Mapping[str, Any]) -> bool:
+    """Whether it is a ladder for a front that the settings ask for; where these are wrong, that is said elsewhere."""
+    algorithm, bounds = search.get("algorithm", "auto"), search.get("constraints") or ()
+    if algorithm != "auto":
+        return bool(algorithm == "ladder-front")
+    with suppress(ConfigError, TypeError):
+        return not bounds_a_cost([bounds] if isinstance(bounds, str) else bounds)
+    return False
 
 
 def _names_masks(encoding: Any) -> bool:

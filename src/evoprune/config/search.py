@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from evoprune.config.fields import AbsolutePath, PositiveInt, Section, SomeWords, Words
-from evoprune.config.presets import MASK_ENCODINGS
+from evoprune.config.presets import MASK_ENCODINGS, bounds_a_cost
 from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
-
-PLANNED: Final = ("macs", "params", "size_bytes", "latency_ms")
-"""Costs that are known before a network is built; a bound on one is a budget."""
 
 
 def parseable(bounds: tuple[str, ...]) -> tuple[str, ...]:
@@ -125,6 +122,4 @@ class SearchConfig(Section):
             return self.algorithm
         if self.prunes_weights:
             return "genetic"
-        bounds = (Constraint.parse(text) for text in self.constraints)
-        planned = any(one.at_most and one.objective.partition("@")[0] in PLANNED for one in bounds)
-        return "ladder" if planned else "ladder-front"
+        return "ladder" if bounds_a_cost(self.constraints) else "ladder-front"

@@ -39,7 +39,9 @@ class TrainingConfig(Section):
     finetune_batch_size: PositiveInt | None = Field(
         None, description="samples per fine-tuning step; batch_size when null. Smaller ones recover more per second"
     )
-    finetune_lr: Positive = Field(1e-3, description="peak learning rate of fine-tuning")
+    finetune_lr: Positive = Field(
+        1e-3, description="peak learning rate of fine-tuning; a ladder for a front ends with a fifth of it"
+    )
     retrain_epochs: NonNegative = Field(
         5, description="epochs the best network is retrained on train and select together"
     )

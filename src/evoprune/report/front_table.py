@@ -13,6 +13,22 @@ COSTS: Final = ("macs", "params", "size_bytes")
 """Figures that are shown as shares of the dense network's as well."""
 
 
+WIDE: Final = 1.5
+"""Times that the dearest point of a front costs the cheapest, where it is worth choosing."""
+
+
+def has_wide_front(comparison: Comparison) -> bool:
+    """Whether there is a front to choose from; under a budget all candidates cost about the same."""
+    if len(comparison.objectives) < 2:
+        return False
+    costs = [
+        point.figures[comparison.objectives[1]]
+        for point in comparison.front
+        if comparison.objectives[1] in point.figures
+    ]
+    return len(costs) > 1 and (min(costs) <= 0 or max(costs) > WIDE * min(costs))
+
+
 def front_columns(comparison: Comparison) -> list[str]:
     """Titles of the columns of `front_rows`."""
     return ["point", *comparison.objectives, *_besides(comparison)]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -19,21 +18,19 @@ from evoprune.report.canvas import (
     INK,
     MEAN,
     MUTED,
-    PALE,
-    in_metric,
     new_axes,
     new_figure,
     plain,
-    sentence,
-    with_unit,
+    style,
 )
-from evoprune.results import MetricCard, Status
 from evoprune.search.ranking import rank_correlation
-from evoprune.store.comparison import Comparison, CriterionFigures
+from evoprune.store.comparison import CriterionFigures
 from evoprune.store.journal import JournalEntry
 
 FEWEST_DOTS: Final = 20
 """Candidates of which some may be left out of a picture."""
+TALL: Final = 6.6
+"""Inches of a figure with two panels."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +51,20 @@ def by_generation(entries: Sequence[JournalEntry]) -> list[Generation]:
     return [Generation(number, grouped[number]) for number in sorted(grouped)]
 
 
-def evolution_figure(entries: Sequence[JournalEntry], criterion: CriterionFigures | None = None) -> Figure:
-    """Best and mean fitness per generation, with every candidate as a dot.
+def evolution_figure(
+    entries: Sequence[JournalEntry],
+    criterion: CriterionFigures | None = None,
+    hypervolumes: Mapping[int, float] | None = None,
+) -> Figure:
+    """Best and mean fitness per generation, with every candidate as a dot; below it the hypervolume of a search for a front.
 
     Args:
         entries: Entries of the journal.
         criterion: The best criterion's network, whose candidate is followed through the generations; None where there is none.
+        hypervolumes: Hypervolume by generation; no second panel without any.
     """
     generations = [one for one in by_generation(entries) if one.fitness]
-    figure = new_figure()
-    axes = new_axes(figure)
+    figure, axes, below_it = _panels(hypervolumes)
     for one in generations:
         axes.plot([one.number] * len(one.fitness), one.fitness, "o", color=MUTED, markersize=3.5, alpha=0.55, zorder=1)
     numbers = [one.number for one in generations]
@@ -79,12 +80,32 @@ def evolution_figure(entries: Sequence[JournalEntry], criterion: CriterionFigure
         )  # fmt: skip
     axes.plot([], [], "o", color=MUTED, markersize=3.5, label="one candidate")
     below = _leave_out_ruins(axes, [value for one in generations for value in one.fitness])
-    _number_generations(axes, rank_correlations(entries))
+    _number_generations(below_it or axes, rank_correlations(entries))
     axes.set_ylabel("fitness")
     title = f"Fitness over {len(generations)} generations, {len(entries)} candidates"
     axes.set_title(f"{title}, {below} of them below the picture" if below else title, color=INK, loc="left")
     axes.legend(loc="lower right", frameon=False)
     return figure
+
+
+def _panels(hypervolumes: Mapping[int, float] | None) -> tuple[Figure, Axes, Axes | None]:
+    """An empty figure for fitness, with the hypervolumes drawn below it where there are any."""
+    if not hypervolumes:
+        figure = new_figure()
+        return figure, new_axes(figure), None
+    figure = new_figure(height=TALL)
+    grid = figure.add_gridspec(2, 1, height_ratios=(2.2, 1))
+    upper = figure.add_subplot(grid[0])
+    lower = figure.add_subplot(grid[1], sharex=upper)
+    for axes in (upper, lower):
+        style(axes)
+    upper.tick_params(labelbottom=False)
+    lower.plot(list(hypervolumes), list(hypervolumes.values()), "-D", color=BEST, linewidth=2, markersize=4.5)
+    lower.set_ylabel("hypervolume")
+    lower.set_title(
+        "Hypervolume of the front, as a share of the box around generation 0", color=INK, loc="left", fontsize="medium"
+    )
+    return figure, upper, lower
 
 
 def rank_correlations(entries: Sequence[JournalEntry]) -> dict[int, float]:
@@ -128,89 +149,3 @@ def _leave_out_ruins(axes: Axes, fitness: Sequence[float]) -> int:
         return 0
     axes.set_ylim(floor, highest + 0.05 * (highest - lowest))
     return sum(value < floor for value in ranked)
-
-
-def front_figure(entries: Sequence[JournalEntry], comparison: Comparison, dense: Mapping[str, float]) -> Figure:
-    """Every candidate by the first two objectives, and the front that no other candidate beats.
-
-    The first objective is on the vertical axis. Where there is one alone, it is drawn over the candidates in their order.
-
-    Args:
-        entries: Entries of the journal.
-        comparison: Comparison of the finished run.
-        dense: The dense network's value of each objective.
-    """
-    figure = new_figure()
-    axes = new_axes(figure)
-    first, *others = comparison.objectives or ("accuracy", "macs")
-    known = {**comparison.baseline.figures, **dense}
-    y = Measure(first, comparison.metric)
-    x = Measure(others[0], comparison.metric) if others else None
-    usable = [entry for entry in entries if entry.evaluation.status is Status.OK]
-    rung = max((entry.evaluation.rung for entry in usable), default=0)
-    earlier = [entry for entry in usable if entry.evaluation.rung < rung]
-    usable = [entry for entry in usable if entry.evaluation.rung == rung]
-    chosen = [entry for entry in usable if entry.evaluation.genome == comparison.pruned.genome]
-    on_front = {point.index for point in comparison.front}
-
-    def points(some: Iterable[JournalEntry]) -> tuple[list[float], list[float]]:
-        values = [(entry.index if x is None else x.of(entry), y.of(entry)) for entry in some]
-        return [one for one, _ in values], [other for _, other in values]
-
-    front = sorted((entry for entry in usable if entry.index in on_front), key=x.of if x else lambda entry: entry.index)
-    if earlier:
-        axes.plot(*points(earlier), "o", color=PALE, markersize=3, label="candidate of an earlier generation", zorder=0)
-    axes.plot(*points(usable), "o", color=MUTED, markersize=4, alpha=0.6, label="candidate, after its brief fine-tune")
-    axes.step(*points(front), "-o", where="post", color=BEST, linewidth=1.8, markersize=5, label="front")
-    axes.plot(*points(chosen), "*", color=ACCENT, markersize=15, label="chosen, then retrained")
-    axes.axhline(known[first], color=INK, linewidth=1, linestyle="--", label=f"dense baseline's {y.title}")
-    axes.set_xlabel("candidate" if x is None else f"{x.label} (dense: {x.text(known[x.name])})")
-    axes.set_ylabel(y.label)
-    axes.set_title(f"{sentence(y.title)} against {'candidates' if x is None else x.title}", color=INK, loc="left")
-    y.write(axes.yaxis)
-    if x is not None:
-        x.write(axes.xaxis)
-    axes.legend(loc="best", frameon=False)
-    return figure
-
-
-@dataclass(frozen=True)
-class Measure:
-    """An objective as a scale of a figure.
-
-    Attributes:
-        name: Name of the objective.
-        metric: Describes the values under the name `accuracy`.
-    """
-
-    name: str
-    metric: MetricCard
-
-    @property
-    def title(self) -> str:
-        """What it is called."""
-        return plain({"accuracy": self.metric.name, "macs": "MACs"}.get(self.name, self.name))
-
-    @property
-    def label(self) -> str:
-        """What it is called along the scale."""
-        return f"{with_unit(self.metric)} on select" if self.name == "accuracy" else self.title
-
-    def of(self, entry: JournalEntry) -> float:
-        """Its value for a candidate."""
-        return entry.evaluation.objectives[self.name]
-
-    def text(self, value: float) -> str:
-        """A value beside the scale."""
-        if self.name == "accuracy":
-            return self.metric.text(value)
-        return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
-
-    def write(self, axis: Axis) -> None:
-        """Write the values along the scale: the metric as it is shown elsewhere, large numbers in millions."""
-        if self.name == "accuracy":
-            in_metric(axis, self.metric)
-        else:
-            axis.set_major_formatter(
-                FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e5 else f"{value:g}")
-            )

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from evoprune.report.front_table import has_wide_front
 from evoprune.store.claim import MANIFEST
 from evoprune.store.comparison import Comparison, damage_told, read_comparison
+from evoprune.store.event_log import read_hypervolumes
 from evoprune.store.journal import JournalEntry, read_journal
 from evoprune.store.manifest import read_manifest
-from evoprune.store.run_directory import JOURNAL
+from evoprune.store.run_directory import EVENTS, JOURNAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,14 +61,16 @@ def ensure_report(directory: Path) -> None:
 
 
 def _of_channels(directory: Path, comparison: Comparison, entries: Sequence[JournalEntry]) -> dict[str, Figure]:
-    from evoprune.report.plots import evolution_figure, front_figure
+    from evoprune.report.front_plots import front_figure
+    from evoprune.report.plots import evolution_figure
 
     manifest = read_manifest(directory / MANIFEST)
     if manifest is None:
         raise ValueError(f"{MANIFEST} is not one of a run")
+    hypervolumes = read_hypervolumes(directory / EVENTS) if has_wide_front(comparison) else {}
     evolution, front = FIGURES
     return {
-        evolution: evolution_figure(entries, comparison.criterion),
+        evolution: evolution_figure(entries, comparison.criterion, hypervolumes),
         front: front_figure(entries, comparison, manifest.dense),
     }
 

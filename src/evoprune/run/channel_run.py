@@ -255,6 +255,7 @@ def _search(prepared: _Prepared) -> None:
             notify=notify,
             most=plan.max_candidates,
             weights=_weights(prepared) if inherited else None,
+            criteria={genome.digest: name for name, genome in reversed(list(prepared.first.items()))},
         )
         plan.run(drive)
 
@@ -262,7 +263,7 @@ def _search(prepared: _Prepared) -> None:
 def _built(prepared: _Prepared, plan: SearchPlan) -> Search:
     """The search, with the genomes of its first generation."""
     criteria = list(prepared.first.values())
-    control = criteria if prepared.kind.compares else ()
+    control = criteria if prepared.compares else ()
     return plan.build(prepared.encoding, prepared.run.parts.seeds, [*prepared.begun.genomes, *criteria], control)
 
 

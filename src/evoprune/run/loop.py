@@ -71,6 +71,7 @@ class SearchDrive:
         enough: Called with the best entry so far, unless it breaks a constraint; True ends the search.
         most: Evaluations, where there is a limit.
         weights: Keeps trained weights for candidates that go on from them; None where none do.
+        criteria: Names of the criteria that chose genomes of the first generation, by digest.
     """
 
     search: Search
@@ -84,6 +85,7 @@ class SearchDrive:
     enough: Callable[[JournalEntry], bool] = lambda _: False
     most: int | None = None
     weights: InheritedWeights | None = None
+    criteria: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_search(drive: SearchDrive) -> SearchEnd:
@@ -153,6 +155,8 @@ def _evaluated(
     for outcome, proposal in zip(_in_order(jobs, drive.executor), proposals[len(known) :], strict=True):
         job, evaluation = outcome.job, outcome.evaluation
         fitness, tags = drive.scores.fitness(evaluation), drive.place.tags
+        if generation == 0 and evaluation.genome in drive.criteria:
+            tags = {**tags, "criterion": drive.criteria[evaluation.genome]}
         if drive.weights is not None:
             tags = {**tags, **drive.weights.put(outcome)}
         entry = JournalEntry(job.index, generation, job.genome, evaluation, fitness, tags, proposal.parents)

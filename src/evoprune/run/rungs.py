@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,14 @@ FEWEST_GENERATIONS: Final = 3
 FEWEST_CANDIDATES: Final = 8
 LAST_SIZE: Final = 4
 """Candidates of the last generation, where generations shrink."""
+FEWEST_OF_A_FRONT: Final = 24
+"""Candidates of each generation whose last one is a front to choose from."""
+LAST_RATE: Final = 0.2
+"""Share of the peak learning rate that is left in the last generation of a search for a front.
+
+All steps of a candidate are one training, cut into rungs. At a rate that doesn't fall, each rung disturbs networks that are good
+already more than they differ, and the end of the front where little was cut is noise.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,13 @@ class Rung:
         candidates: Number of candidates.
         steps: Optimisation steps of each.
         scored: Samples of the select set that each is scored on.
+        rate: Share of the peak learning rate.
     """
 
     candidates: int
     steps: int
     scored: int
+    rate: float = 1.0
 
     def passes(self, batch_size: int) -> int:
         """Forward passes of single samples that the generation is worth."""
@@ -45,7 +55,7 @@ class LadderShape:
     Attributes:
         pop_size: Candidates of the first generation.
         generations: Number of generations.
-        shrinks: Whether each generation has fewer candidates than the one before.
+        shrinks: Whether each generation has fewer candidates than the one before; where none has, the last one is a front.
         share: Share of all compute that the search may take, the rest being the last retraining.
         steps: Steps of each candidate of the first generation; None where `share` decides.
     """
@@ -66,23 +76,34 @@ class LadderShape:
         """
         if self.steps is not None:
             sizes = self._sizes(self.pop_size, self.generations)
-            return tuple(Rung(size, round(self.steps * sizes[0] / size), select) for size in sizes)
+            rates = self._rates(self.generations)
+            return tuple(
+                Rung(size, round(self.steps * sizes[0] / size), select, rate)
+                for size, rate in zip(sizes, rates, strict=True)
+            )
         passes = self.share / (1 - self.share) * TRAINING_COST * retraining
         generations, pop_size = self.generations, self.pop_size
-        least = min(FEWEST_GENERATIONS, generations), min(FEWEST_CANDIDATES, pop_size)
+        least = (
+            min(FEWEST_GENERATIONS, generations),
+            min(FEWEST_CANDIDATES if self.shrinks else FEWEST_OF_A_FRONT, pop_size),
+        )
         rungs = self._spread(passes, pop_size, generations, batch_size, select)
         while rungs[0].steps < FEWEST_STEPS and (generations, pop_size) != least:
             generations, pop_size = max(least[0], generations - 1), max(least[1], round(0.85 * pop_size))
             rungs = self._spread(passes, pop_size, generations, batch_size, select)
-        return tuple(Rung(rung.candidates, max(FEWEST_STEPS, rung.steps), rung.scored) for rung in rungs)
+        return tuple(replace(rung, steps=max(FEWEST_STEPS, rung.steps)) for rung in rungs)
 
     def _spread(self, passes: float, pop_size: int, generations: int, batch_size: int, select: int) -> tuple[Rung, ...]:
         rungs = []
-        for size in self._sizes(pop_size, generations):
+        for size, rate in zip(self._sizes(pop_size, generations), self._rates(generations), strict=True):
             each = passes / generations / size
             scored = min(select, max(FEWEST_SCORED, round(SCORING_SHARE * each)))
-            rungs.append(Rung(size, int((each - scored) / (TRAINING_COST * batch_size)), scored))
+            rungs.append(Rung(size, int((each - scored) / (TRAINING_COST * batch_size)), scored, rate))
         return tuple(rungs)
+
+    def _rates(self, generations: int) -> tuple[float, ...]:
+        rates = np.linspace(1.0, 1.0 if self.shrinks else LAST_RATE, num=generations)
+        return tuple(round(float(rate), 4) for rate in rates)
 
     def _sizes(self, pop_size: int, generations: int) -> tuple[int, ...]:
         last = min(LAST_SIZE, pop_size) if self.shrinks else pop_size

@@ -25,6 +25,8 @@ from evoprune.space.widths import Counts
 
 ALL: Final = ("l1", "l2", "group_magnitude", "bn_scale", "lamp", "fpgm", "taylor", "hessian")
 FILE: Final = "orders.safetensors"
+OF_CRITERIA: Final = 0.75
+"""Share of the first generation that is cut by criteria along a front, where there is no budget."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Seeding:
             return {}
         cost = costs.get("macs", costs.get("params"))
         assert cost is not None
-        return {f"front {number}": one for number, one in enumerate(along_a_front(encoding, cost, count // 2))}
+        return along_a_front(encoding, cost, round(OF_CRITERIA * count))
 
     def _measured(self, run: OpenedRun, space: PruningSpace) -> Orders:
         return measure_orders(

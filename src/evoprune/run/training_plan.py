@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evoprune.data.base import Source
 from evoprune.data.task import Task
@@ -108,7 +108,8 @@ class TrainingPlan:
 
     def fidelity_of(self, rung: Rung) -> Fidelity:
         """What a candidate learns on a rung, and what it is scored on."""
-        return Fidelity(self.recalibrate_batches, self.finetuning.of_steps(rung.steps), rung.scored)
+        learning = replace(self.finetuning, lr=rung.rate * self.finetuning.lr)
+        return Fidelity(self.recalibrate_batches, learning.of_steps(rung.steps), rung.scored)
 
     def scored(self, task: Task) -> Source:
         """The part of the select set that candidates are scored on."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from evoprune.genome import BitGenome
 from evoprune.search.base import Proposal, Representation, Scored, SearchSettings
+from evoprune.search.mating import Mating, Neighbours, Tournaments
 from evoprune.search.ranking import by_fitness, by_front, rank_correlation
 from evoprune.search.variation import variation_of
 
@@ -17,6 +18,8 @@ ATTEMPTS: Final = 100
 """Children bred for one that is new."""
 SURVIVING: Final = 0.5
 """Share of a generation that goes on from the one before; the rest are children of it."""
+SURVIVING_OF_A_FRONT: Final = 0.625
+"""The same where a whole front is searched for."""
 
 FOLLOWED: Final = 4
 """Genomes of the control that are scored in the second generation whatever they are worth; in each one after it, half as many."""
@@ -44,12 +47,22 @@ class LadderSearch:
         settings: Settings of the algorithm; its `sizes` are those of the generations.
         seed: Seeds everything that is random in it.
         best_first: Orders the candidates of a generation.
+        mating: Breeds children of those that go on.
+        surviving: Share of a generation that goes on from the one before; the rest are children of it.
     """
 
     def __init__(
-        self, representation: Representation, settings: SearchSettings, *, seed: int, best_first: Ranking
+        self,
+        representation: Representation,
+        settings: SearchSettings,
+        *,
+        seed: int,
+        best_first: Ranking,
+        mating: Mating,
+        surviving: float = SURVIVING,
     ) -> None:
-        self._representation, self._settings, self._best_first = representation, settings, best_first
+        self._representation, self._settings = representation, settings
+        self._best_first, self._mating, self._surviving = best_first, mating, surviving
         self._variation = variation_of(representation, settings)
         self._generator = np.random.default_rng(seed)
         self._followed = {representation.repair(genome).digest for genome in settings.control}
@@ -105,7 +118,7 @@ class LadderSearch:
     @property
     def _survivors(self) -> Sequence[Scored]:
         usable = [one for one in self._ranked if one.violation == 0] or self._ranked[:1]
-        return usable[: max(1, round(SURVIVING * self._size))]
+        return usable[: max(1, round(self._surviving * self._size))]
 
     def _control(self, survivors: Sequence[Scored]) -> Sequence[Scored]:
         """The best of the genomes that are to be followed and don't go on anyway: fewer each time, one in the end."""
@@ -121,19 +134,9 @@ class LadderSearch:
 
     def _children(self, parents: Sequence[Scored]) -> Iterator[Proposal]:
         while True:
-            pair = [parents[self._drawn(len(parents))] for _ in range(2)]
-            fitter = min(pair, key=parents.index)
-            genomes = pair[0].genome, pair[1].genome
-            if self._generator.random() < self._settings.crossover_rate:
-                genomes = self._variation.cross(*genomes, self._generator)
-            names = tuple(dict.fromkeys(one.genome.digest for one in pair))
-            for genome in genomes:
-                child = self._representation.repair(self._variation.mutate(genome, self._generator))
-                yield self._going_on(fitter, child, names)
-
-    def _drawn(self, count: int) -> int:
-        """The best of a few drawn at random, as a place: they stand in order."""
-        return int(self._generator.integers(count, size=self._settings.tournament_size).min())
+            for child in self._mating.children(parents, self._generator):
+                genome = self._representation.repair(child.genome)
+                yield self._going_on(child.start, genome, child.parents)
 
     def _going_on(self, parent: Scored, genome: BitGenome, parents: tuple[str, ...] = ()) -> Proposal:
         start = (parent.genome.digest, self._told_rung) if self._settings.inherit else None
@@ -155,7 +158,8 @@ class LadderSearch:
 def ladder(representation: Representation, settings: SearchSettings, *, objectives: int, seed: int) -> LadderSearch:
     """The ladder for one number: the fittest climb."""
     del objectives
-    return LadderSearch(representation, settings, seed=seed, best_first=by_fitness)
+    mating = Tournaments(variation_of(representation, settings), settings)
+    return LadderSearch(representation, settings, seed=seed, best_first=by_fitness, mating=mating)
 
 
 def ladder_front(
@@ -163,4 +167,11 @@ def ladder_front(
 ) -> LadderSearch:
     """The ladder for a front: those climb that few others beat, spread out along it."""
     del objectives
-    return LadderSearch(representation, settings, seed=seed, best_first=by_front)
+    return LadderSearch(
+        representation,
+        settings,
+        seed=seed,
+        best_first=by_front,
+        mating=Neighbours(variation_of(representation, settings), settings),
+        surviving=SURVIVING_OF_A_FRONT,
+    )

@@ -36,9 +36,21 @@ def by_front(scored: Sequence[Scored]) -> list[Scored]:
     room = np.zeros(len(usable))
     for number in np.unique(fronts):
         members = np.flatnonzero(fronts == number)
-        room[members] = crowding_distance(costs[members])
+        room[members] = crowding_distance(scaled(costs[members]))
     order = np.lexsort((-room, fronts))
     return [*(usable[place] for place in order), *others]
+
+
+def scaled(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n, objectives] costs -> the same, each from 0 to 1: by its logarithm where it is above 0 throughout.
+
+    On a linear scale nearly all room of a front is among large networks and among useless ones, and none where the bend is.
+    """
+    positive = (costs > 0).all(axis=0)
+    seen = np.where(positive, np.log(np.where(positive, costs, 1.0)), costs)
+    lowest, span = seen.min(axis=0), np.ptp(seen, axis=0)
+    found: NDArray[np.float64] = (seen - lowest) / np.where(span > 0, span, 1.0)
+    return found
 
 
 def front_numbers(costs: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -37,6 +37,14 @@ class Varied(Protocol):
         """The operators."""
 
 
+@runtime_checkable
+class Blending(Protocol):
+    """A variation that can say what lies between two genomes."""
+
+    def between(self, one: BitGenome, other: BitGenome, generator: np.random.Generator) -> BitGenome:
+        """A child between two parents, for which what one of them has learnt is still of use."""
+
+
 class BitVariation:
     """Operators on bits that know nothing of what these mean.
 
@@ -59,6 +67,13 @@ class BitVariation:
     def mutate(self, genome: BitGenome, generator: np.random.Generator) -> BitGenome:
         """Change bits, as the settings name it."""
         return MUTATIONS[self._settings.mutation](genome, self._settings.mutation_rate, generator)
+
+
+def child_between(variation: Variation, one: BitGenome, other: BitGenome, generator: np.random.Generator) -> BitGenome:
+    """A child of two parents: between them, where the operators know what that is, or else crossed and mutated."""
+    if isinstance(variation, Blending):
+        return variation.between(one, other, generator)
+    return variation.mutate(variation.cross(one, other, generator)[0], generator)
 
 
 def variation_of(representation: Representation, settings: SearchSettings) -> Variation:

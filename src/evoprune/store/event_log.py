@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -117,3 +119,15 @@ def describe(  # noqa: PLR0911 - one line per kind of event
             return f"done in {event.wall_s:.0f} s, everything is in {event.directory}"
         case _:
             return None
+
+
+def read_hypervolumes(path: Path) -> dict[int, float]:
+    """Hypervolume of each generation that has one, in order; none without the file, and lines that are damaged count nothing."""
+    found: dict[int, float] = {}
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            document = json.loads(line)
+            if document["event"] == GenerationEnded.__name__ and math.isfinite(document["hypervolume"]):
+                found[int(document["generation"])] = float(document["hypervolume"])
+    return dict(sorted(found.items()))

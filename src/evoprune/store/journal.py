@@ -17,7 +17,7 @@ from evoprune.genome import BitGenome
 from evoprune.results import Evaluation, Status
 from evoprune.store.atomic import append_line, open_lines
 
-TAGS: Final = ("step", "encoding", "layer", "history", "ask", "asked", "start", "state")
+TAGS: Final = ("step", "encoding", "layer", "history", "ask", "asked", "criterion", "start", "state")
 MAX_INLINE_BYTES: Final = 64 * 1024
 
 
