@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["fashion-mnist-cnn", "mnist-cnn"])
     parser.add_argument("--keep", nargs="+", type=float, default=[0.25, 0.1, 0.03], help="shares of the MACs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--retrain-epochs", type=float, default=8.0, help="of the evolved network; 8 is the recipes' own")
+    parser.add_argument(
+        "--retrain-epochs", type=float, default=8.0, help="of the evolved network; 8 is the recipes' own"
+    )
     parser.add_argument("--set", nargs="*", default=[], help="other settings of the search, key=value")
     parser.add_argument("--table", action="store_true", help="show what is there, and measure nothing")
     args = parser.parse_args()
