@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--retrain-epochs", type=float, default=8.0, help="of the evolved network; 8 is the recipes' own"
     )
+    parser.add_argument("--data-dir", help="folder of the data, for data sets that can't be fetched")
     parser.add_argument("--set", nargs="*", default=[], help="other settings of the search, key=value")
     parser.add_argument("--table", action="store_true", help="show what is there, and measure nothing")
     args = parser.parse_args()
@@ -76,7 +77,7 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> dict:
     """One cell."""
-    dense = dense_weights(args.out, network, seed)
+    dense = dense_weights(args, network, seed)
     config = resolve_recipe_config(network, settings(args, keep, seed, dense))
     evolved, times = evolve(args, config, f"{network}-{keep:g}-{seed}")
     problem = recipe_source(config).load()
@@ -116,7 +117,7 @@ def settings(args: argparse.Namespace, keep: float, seed: int, dense: Path) -> d
         "search": {"constraints": [f"macs<={keep}"], "round_to": 1, "baselines": "none"},
         "training": {"retrain_epochs": args.retrain_epochs},
         "execution": {"training_threads": 1, "workers": 1},
-        "data": {"checkpoint": str(dense)},
+        "data": {"checkpoint": str(dense), "dir": args.data_dir},
         "run": {"seed": seed},
     }
     for assignment in args.set:
@@ -126,8 +127,9 @@ def settings(args: argparse.Namespace, keep: float, seed: int, dense: Path) -> d
     return found
 
 
-def dense_weights(out: Path, network: str, seed: int) -> Path:
-    """The dense network's weights, trained once for all cells of a seed."""
+def dense_weights(args: argparse.Namespace, network: str, seed: int) -> Path:
+    """The dense network's weights, trained once for all cells of a seed, or those that the recipe comes with."""
+    out = args.out
     path = out / f"dense-{network}-{seed}.safetensors"
     if not path.exists():
         config = {
@@ -135,6 +137,7 @@ def dense_weights(out: Path, network: str, seed: int) -> Path:
             "ga": {"pop_size": 2, "num_generations": 1},
             "search": {"baselines": "none", "criteria": ["l1"]},
             "training": {"retrain_epochs": 0.01},
+            "data": {"dir": args.data_dir},
             "run": {"seed": seed},
         }
         run = ep.run_recipe(network, config=config, out=out / f"run-dense-{network}-{seed}")
