@@ -9,6 +9,9 @@ Every cell is a file of its own and is measured once; a run that was interrupted
 - each criterion, global and uniform: its cut at the same budget, trained on 20,000 images and scored on select, which is free;
 - the best of them by that score, and the median one: trained for as long as evolved has had in all, search included.
 
+`--cost` names what is bounded: MACs, or a latency such as `latency_ms@batch=64`, for which all cuts are brought onto the same
+budget by the table that the evolved run has measured; the finished networks are then timed whole, by turns.
+
 All are judged on the test set once, with the same retraining schedule. The difference to the best criterion has a standard error
 over the test samples, which all networks see.
 """
@@ -32,15 +35,19 @@ from evoprune.evaluation.recalibrate import recalibrate_batch_norm
 from evoprune.evaluation.training import train
 from evoprune.events import ignore
 from evoprune.nn_utils.memory import MicroBatch
+from evoprune.nn_utils.threads import torch_threads
 from evoprune.nn_utils.weights import put_weights, read_weights
 from evoprune.objectives.constraint import Constraint
+from evoprune.objectives.latency import forward_pass, measure_latency_ms
+from evoprune.objectives.latency_names import how_of
 from evoprune.objectives.outputs import outputs_of
 from evoprune.objectives.scores import losses_of
 from evoprune.run.factories.common import training_plan
 from evoprune.run.factories.stored import recipe_source
-from evoprune.run.planned_budget import planned_budget
+from evoprune.run.planned_budget import planned_budget, planned_costs
 from evoprune.run.seeding_criteria import ALL
 from evoprune.seeding import SeedTree
+from evoprune.space.latency_files import tables_of
 
 CPU = torch.device("cpu")
 CHOOSING = 20_000
@@ -51,7 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     parser.add_argument("--networks", nargs="+", default=["fashion-mnist-cnn", "mnist-cnn"])
-    parser.add_argument("--keep", nargs="+", type=float, default=[0.25, 0.1, 0.03], help="shares of the MACs")
+    parser.add_argument("--cost", default="macs", help="what is bounded, such as latency_ms@batch=64")
+    parser.add_argument("--keep", nargs="+", type=float, default=[0.25, 0.1, 0.03], help="shares of the dense cost")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument(
         "--retrain-epochs", type=float, default=8.0, help="of the evolved network; 8 is the recipes' own"
@@ -65,7 +73,7 @@ def main() -> None:
     for seed in () if args.table else args.seeds:  # interleaved: after each seed there is something of every cell
         for network in args.networks:
             for keep in args.keep:
-                path = args.out / f"{network}-{keep:g}-{seed}.json"
+                path = args.out / f"{cell_name(args, network, keep, seed)}.json"
                 if not path.exists():
                     cell = measure(args, network, keep, seed)
                     path.write_text(json.dumps(cell, indent=1) + "\n")
@@ -75,15 +83,21 @@ def main() -> None:
     print(table(args.out))
 
 
+def cell_name(args: argparse.Namespace, network: str, keep: float, seed: int) -> str:
+    """What a cell's files are called."""
+    cost = "" if args.cost == "macs" else f"-{args.cost.replace('@', '-')}"
+    return f"{network}{cost}-{keep:g}-{seed}"
+
+
 def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> dict:
     """One cell."""
     dense = dense_weights(args, network, seed)
     config = resolve_recipe_config(network, settings(args, keep, seed, dense))
-    evolved, times = evolve(args, config, f"{network}-{keep:g}-{seed}")
+    result, times = evolve(args, config, cell_name(args, network, keep, seed))
     problem = recipe_source(config).load()
     put_weights(problem.model, read_weights(dense), str(dense))
     started = time.process_time()
-    cuts = criteria_cuts(problem, config, keep, seed)
+    cuts = criteria_cuts(problem, config, result.directory, seed)
     losses = {name: chosen_loss(problem, config, plan, seed) for name, plan in cuts.items()}
     ranked = sorted(losses, key=losses.get)
     epochs = config.training.retrain_epochs / (1 - config.search.share)
@@ -91,7 +105,8 @@ def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> d
         role: finish(problem, config, cuts[name], epochs, seed)
         for role, name in (("best", ranked[0]), ("median", ranked[len(ranked) // 2]))
     }
-    correct = {"evolved": evolved, **finished}
+    networks = {"evolved": result.best.model, **finished}
+    correct = {role: correctness(network, problem.task) for role, network in networks.items()}
     difference = correct["evolved"] - correct["best"]
     return {
         "network": network,
@@ -105,7 +120,9 @@ def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> d
         "criteria": {"best": ranked[0], "median": ranked[len(ranked) // 2], "losses": losses},
         "difference": float(difference.mean()),
         "standard_error": float(difference.std(ddof=1) / np.sqrt(len(difference))),
+        "latency_ms": latencies(args.cost, {"dense": problem.model, **networks}, problem.example_inputs),
         "to_median": float((correct["evolved"] - correct["median"]).mean()),
+        "cost": args.cost,
         "cpu_s": {**times, "criteria": time.process_time() - started},
         "torch": torch.__version__,
     }
@@ -114,7 +131,7 @@ def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> d
 def settings(args: argparse.Namespace, keep: float, seed: int, dense: Path) -> dict:
     """Settings of a cell's run."""
     found = {
-        "search": {"constraints": [f"macs<={keep}"], "round_to": 1, "baselines": "none"},
+        "search": {"constraints": [f"{args.cost}<={keep}"], "round_to": 1, "baselines": "none"},
         "training": {"retrain_epochs": args.retrain_epochs},
         "execution": {"training_threads": 1, "workers": 1},
         "data": {"checkpoint": str(dense), "dir": args.data_dir},
@@ -145,26 +162,30 @@ def dense_weights(args: argparse.Namespace, network: str, seed: int) -> Path:
     return path
 
 
-def evolve(args: argparse.Namespace, config, name: str) -> tuple[np.ndarray, dict]:
-    """Correctness of the evolved network per test sample, and the CPU seconds of each stage."""
+def evolve(args: argparse.Namespace, config, name: str) -> tuple[ep.Result, dict]:
+    """The evolved network's run, and the CPU seconds of each stage."""
     result = ep.run_recipe(config=config, out=args.out / f"run-{name}")
     events = [json.loads(line) for line in (result.directory / "events.jsonl").read_text().splitlines()]
     times: dict[str, float] = {}
     for event in events:
         if event["event"] == "StageEnded":
             times[event["stage"]] = times.get(event["stage"], 0.0) + event["cpu_s"]
-    problem = recipe_source(config).load()
-    return correctness(result.best.model, problem.task), times
+    return result, times
 
 
-def criteria_cuts(problem, config, keep: float, seed: int) -> dict:
-    """The plan of every criterion at the budget, global and uniform."""
+def criteria_cuts(problem, config, directory: Path, seed: int) -> dict:
+    """The plan of every criterion at the budget of the run in `directory`, global and uniform."""
     space = ep.analyze(problem.model, problem.example_inputs)
     orders = measure_orders(
         problem.model.eval(), space, problem.task, ALL, samples=config.search.criteria_samples, device=CPU,
         seeds=SeedTree(seed).child("criteria"), notify=ignore,
     )  # fmt: skip
-    budget = planned_budget([Constraint.parse(f"macs<={keep}")], space)
+    bounds = [Constraint.parse(text) for text in config.search.constraints]
+    tables = {}
+    if (directory / "latency.json").exists():
+        tables = {bounds[0].objective: tables_of((directory / "latency.json").read_text())[0]}
+    dense = {name: table.predicted_dense_ms for name, table in tables.items()}
+    budget = planned_budget(bounds, space, planned_costs(space, tables), dense)
     encoding = ChannelWidths(space, round_to=config.search.round_to, budget=budget, orders=orders)
     return {name: encoding.decode(genome) for name, genome in at_budget(encoding).items()}
 
@@ -176,11 +197,11 @@ def chosen_loss(problem, config, plan, seed: int) -> float:
     return losses_of(outputs_of(model.eval(), problem.task.val, device=CPU, batch_size=256), problem.task.loss).mean
 
 
-def finish(problem, config, plan, epochs: float, seed: int) -> np.ndarray:
-    """Correctness per test sample of a cut that was retrained for so many epochs on train and select."""
+def finish(problem, config, plan, epochs: float, seed: int):
+    """A cut that was retrained for so many epochs on train and select."""
     both = problem.task.train.joined(problem.task.val)
     schedule = training_plan(config).retraining.over(both, epochs)
-    return correctness(trained(problem, config, plan, schedule, both, seed).eval(), problem.task)
+    return trained(problem, config, plan, schedule, both, seed).eval()
 
 
 def trained(problem, config, plan, schedule, source, seed: int):
@@ -200,6 +221,17 @@ def trained(problem, config, plan, schedule, source, seed: int):
     return model
 
 
+def latencies(cost: str, networks: dict, example_inputs) -> dict | None:
+    """Milliseconds of a forward pass of each network, by turns; None where no latency is bounded."""
+    if cost == "macs":
+        return None
+    how = how_of(cost)
+    inputs = example_inputs.expand(how.batch or 1, *example_inputs.shape[1:]).contiguous()
+    with torch_threads(1), torch.inference_mode():
+        runners = {name: forward_pass(network.eval(), inputs, how.runtime) for name, network in networks.items()}
+        return measure_latency_ms(runners, most_s=10)
+
+
 def correctness(model, task) -> np.ndarray:
     """[test samples] 1 where the network is right."""
     found = []
@@ -214,13 +246,23 @@ def table(out: Path) -> str:
     cells: dict[tuple[str, float], list[dict]] = {}
     for path in sorted(out.glob("*.json")):
         cell = json.loads(path.read_text())
-        cells.setdefault((cell["network"], -cell["keep"]), []).append(cell)
-    heads = ("fewer MACs", "seeds", "dense", "evolved", "best criterion", "median", "evolved - best", "search's share")
+        cells.setdefault((cell["network"], cell["cost"], -cell["keep"]), []).append(cell)
+    heads = (
+        "cost",
+        "less",
+        "seeds",
+        "dense",
+        "evolved",
+        "best criterion",
+        "median",
+        "evolved - best",
+        "search's share",
+    )
     rows = [f"| network | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
-    return "\n".join([*rows, *(row(network, keep, found) for (network, keep), found in sorted(cells.items()))])
+    return "\n".join([*rows, *(row(*what, found) for what, found in sorted(cells.items()))])
 
 
-def row(network: str, keep: float, found: list[dict]) -> str:
+def row(network: str, cost: str, keep: float, found: list[dict]) -> str:
     """The seeds of one network and budget; the interval is that of the test samples or of the seeds, whichever is wider."""
     names = ("dense", "evolved", "best", "median", "difference")
     mean = {name: 100 * np.mean([one[name] for one in found]) for name in names}
@@ -229,7 +271,7 @@ def row(network: str, keep: float, found: list[dict]) -> str:
     share = np.mean([one["cpu_s"]["search"] / (one["cpu_s"]["search"] + one["cpu_s"]["retrain"]) for one in found])
     figures = [f"{mean[name]:.2f}" for name in names[:4]]
     difference = f"{mean['difference']:+.2f} ± {196 * max(within, between):.2f}"
-    cells = [f"{100 * (1 + keep):g} %", str(len(found)), *figures, difference, f"{100 * share:.0f} %"]
+    cells = [cost, f"{100 * (1 + keep):g} %", str(len(found)), *figures, difference, f"{100 * share:.0f} %"]
     return f"| {network} | {' | '.join(cells)} |"
 
 
