@@ -14,7 +14,7 @@ from evoprune.seeding import SeedTree
 
 SETTINGS = {
     "ga": {"pop_size": 18, "num_generations": 3},
-    "training": {"finetune_steps": 6, "finetune_batch_size": 64, "finetune_lr": 0.002, "retrain_epochs": 0.05},
+    "training": {"finetune_steps": 6, "finetune_batch_size": 64, "finetune_lr": 0.01, "retrain_epochs": 0.05},
     "search": {"round_to": 4, "baselines": "none"},
     "fidelity": {"recalibrate_batches": 2},
     "execution": {"executor": "in-process", "isolation": "none"},

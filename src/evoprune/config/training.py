@@ -40,7 +40,8 @@ class TrainingConfig(Section):
         None, description="samples per fine-tuning step; batch_size when null. Smaller ones recover more per second"
     )
     finetune_lr: Positive = Field(
-        1e-3, description="peak learning rate of fine-tuning; a ladder for a front ends with a fifth of it"
+        1e-3,
+        description="peak learning rate of fine-tuning; on a ladder that of the first rung, of which a twentieth is left on the last",
     )
     retrain_epochs: NonNegative = Field(
         5, description="epochs the best network is retrained on train and select together"

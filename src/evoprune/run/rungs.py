@@ -20,11 +20,11 @@ LAST_SIZE: Final = 4
 """Candidates of the last generation, where generations shrink."""
 FEWEST_OF_A_FRONT: Final = 24
 """Candidates of each generation whose last one is a front to choose from."""
-LAST_RATE: Final = 0.2
-"""Share of the peak learning rate that is left in the last generation of a search for a front.
+LAST_RATE: Final = 0.05
+"""Share of the peak learning rate that is left on the last rung.
 
-All steps of a candidate are one training, cut into rungs. At a rate that doesn't fall, each rung disturbs networks that are good
-already more than they differ, and the end of the front where little was cut is noise.
+All steps of a candidate are one training, cut into rungs. At a low rate deep cuts have no time to recover, and those that disturb
+least win over those that come furthest; at a high one each rung disturbs networks that lost little by more than they differ.
 """
 
 
@@ -102,8 +102,9 @@ class LadderShape:
             rungs.append(Rung(size, int((each - scored) / (TRAINING_COST * batch_size)), scored, rate))
         return tuple(rungs)
 
-    def _rates(self, generations: int) -> tuple[float, ...]:
-        rates = np.linspace(1.0, 1.0 if self.shrinks else LAST_RATE, num=generations)
+    @staticmethod
+    def _rates(generations: int) -> tuple[float, ...]:
+        rates = np.linspace(1.0, LAST_RATE, num=generations)
         return tuple(round(float(rate), 4) for rate in rates)
 
     def _sizes(self, pop_size: int, generations: int) -> tuple[int, ...]:
