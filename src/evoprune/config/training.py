@@ -41,7 +41,7 @@ class TrainingConfig(Section):
     )
     finetune_lr: Positive = Field(
         1e-3,
-        description="peak learning rate of fine-tuning; on a ladder that of the first rung, of which a twentieth is left on the last",
+        description="peak learning rate of fine-tuning; on a ladder that of the first rung, with a twentieth left on the last",
     )
     retrain_epochs: NonNegative = Field(
         5, description="epochs the best network is retrained on train and select together"
