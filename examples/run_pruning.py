@@ -55,7 +55,7 @@ def main() -> None:
                     "epochs": Config.TRAINING.EPOCHS,
                     "retrain_epochs": Config.TRAINING.RETRAIN_EPOCHS,
                     "lr": 0.005,
-                    "finetune_lr": 0.01,
+                    "finetune_lr": 0.002,
                     "finetune_batch_size": 64,
                     "retrain_lr": 0.01,
                 },

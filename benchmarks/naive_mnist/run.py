@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def default_run(seed: int, args: argparse.Namespace) -> dict:
-    """`evoprune run mnist-cnn` with the settings of `evolve` and this seed, in one process like the naive script.
+    """`evoprune run mnist-cnn --set search.preset=classic --seed SEED`, in one process like the naive script.
 
     The result is the same for any number of workers; CPU seconds of two processes that share a core's units are not.
     """
@@ -98,7 +98,7 @@ def equal_run(args: argparse.Namespace) -> dict:
 
 
 def evolve(arguments: list) -> None:
-    preset = ["--set", "search.preset=classic", "--set", "training.finetune_lr=0.002"]
+    preset = ["--set", "search.preset=classic"]
     subprocess.run([sys.executable, "-m", "evoprune", "run", *map(str, arguments), *preset], check=True)
 
 

@@ -19,6 +19,7 @@ GENETIC = "search.algorithm=genetic"
         (["fitness.w_sparsity=1"], "fitness.w_sparsity: of no effect on channels, only on weight masks"),
         (["search.algorithm=genetic", "search.share=0.5"], "search.share: of no effect on a search that is no ladder"),
         (["fidelity.select_samples=9"], "fidelity.select_samples: of no effect on a search ladder"),
+        (["search.constraints=macs<=0.5", "training.finetune_lr=0.1"], "training.finetune_lr: of no effect under a budget"),
         (["ga.elitism=1"], "ga.elitism: of no effect on the search ladder-front"),
         (["ga.mutation=swap"], "ga.mutation: of no effect on channel-widths, which has operators of its own"),
         ([BITS, "ga.mutation=swap", "ga.crossover=single-point"], "ga.crossover: of no effect where ga.mutation is swap"),

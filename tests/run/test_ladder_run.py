@@ -190,10 +190,13 @@ def test_a_front_keeps_enough_candidates_to_choose_from_however_little_compute_t
 @pytest.mark.parametrize("shrinks", [False, True])
 @pytest.mark.parametrize("steps", [None, 4])
 def test_learning_rate_falls_over_the_rungs(small_config, shrinks, steps):
-    training = training_plan(small_config({"training": {"finetune_lr": 0.01}}))
+    learning = {"finetune_lr": 0.01, "finetune_batch_size": 16, "retrain_lr": 0.1, "retrain_optimizer": "sgd"}
+    training = training_plan(small_config({"training": learning}))
     rungs = LadderShape(24, 6, shrinks, 0.25, steps).rungs(retraining=500_000, batch_size=64, select=6000)
-    rates = [training.fidelity_of(rung).schedule.lr for rung in rungs]
-    assert rates == pytest.approx([0.01, 0.0081, 0.0062, 0.0043, 0.0024, 0.0005])
+    schedules = [training.fidelity_of(rung).schedule for rung in rungs]
+    rates = [0.1, 0.081, 0.062, 0.043, 0.024, 0.005] if shrinks else [0.01, 0.0084, 0.0068, 0.0052, 0.0036, 0.002]
+    assert [one.lr for one in schedules] == pytest.approx(rates)
+    assert {(one.optimizer, one.batch_size) for one in schedules} == {("sgd" if shrinks else "adamw", 16)}
 
 
 def test_cuts_of_criteria_are_named_in_the_journal_and_nothing_else_is(run):

@@ -76,6 +76,8 @@ def _idle_of_ladders(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     yield ("training.finetune_epochs", "training.finetune_min_steps", "fidelity.select_samples"), rungs
     if config.training.finetune_steps is not None:
         yield ("search.share",), "where training.finetune_steps is set"
+    if chosen_algorithm(config) == "ladder":
+        yield ("training.finetune_lr",), "under a budget, where candidates learn as in retraining (training.retrain_lr)"
 
 
 def _idle_without_ladder() -> Iterator[tuple[tuple[str, ...], str]]:

@@ -41,7 +41,8 @@ class TrainingConfig(Section):
     )
     finetune_lr: Positive = Field(
         1e-3,
-        description="peak learning rate of fine-tuning; on a ladder that of the first rung, with a twentieth left on the last",
+        description="peak learning rate of fine-tuning; a ladder for a front ends with a fifth of it, one for a budget has that "
+        "of retraining, and ends with a twentieth",
     )
     retrain_epochs: NonNegative = Field(
         5, description="epochs the best network is retrained on train and select together"

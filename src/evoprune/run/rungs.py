@@ -11,7 +11,9 @@ TRAINING_COST: Final = 3
 """Forward passes that a training step is worth, per sample: one forward, two backward."""
 SCORING_SHARE: Final = 0.15
 """Share of a candidate's compute that goes into its score, up to the whole select set: what few samples leave uncertain is far
-less than how far candidates lie apart."""
+less than how far candidates of one budget lie apart."""
+SCORING_SHARE_OF_A_FRONT: Final = 1 / 3
+"""The same where neighbours on a front are to be told apart."""
 FEWEST_SCORED: Final = 500
 FEWEST_STEPS: Final = 8
 FEWEST_GENERATIONS: Final = 3
@@ -21,11 +23,13 @@ LAST_SIZE: Final = 4
 FEWEST_OF_A_FRONT: Final = 24
 """Candidates of each generation whose last one is a front to choose from."""
 LAST_RATE: Final = 0.05
-"""Share of the peak learning rate that is left on the last rung.
+"""Share of the peak learning rate that is left on the last rung, where candidates learn as in retraining.
 
 All steps of a candidate are one training, cut into rungs. At a low rate deep cuts have no time to recover, and those that disturb
 least win over those that come furthest; at a high one each rung disturbs networks that lost little by more than they differ.
 """
+LAST_RATE_OF_A_FRONT: Final = 0.2
+"""The same for a front, most of which lost little: it begins at the lower rate of fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,14 @@ class Rung:
         steps: Optimisation steps of each.
         scored: Samples of the select set that each is scored on.
         rate: Share of the peak learning rate.
+        as_retraining: Whether the optimiser and its peak rate are those of the last retraining, or of fine-tuning.
     """
 
     candidates: int
     steps: int
     scored: int
     rate: float = 1.0
+    as_retraining: bool = False
 
     def passes(self, batch_size: int) -> int:
         """Forward passes of single samples that the generation is worth."""
@@ -79,7 +85,7 @@ class LadderShape:
             sizes = self._sizes(self.pop_size, self.generations)
             rates = self._rates(self.generations)
             return tuple(
-                Rung(size, round(self.steps * sizes[0] / size), select, rate)
+                Rung(size, round(self.steps * sizes[0] / size), select, rate, as_retraining=self.shrinks)
                 for size, rate in zip(sizes, rates, strict=True)
             )
         passes = self.share / (1 - self.share) * TRAINING_COST * retraining
@@ -95,16 +101,17 @@ class LadderShape:
         return tuple(replace(rung, steps=max(FEWEST_STEPS, rung.steps)) for rung in rungs)
 
     def _spread(self, passes: float, pop_size: int, generations: int, batch_size: int, select: int) -> tuple[Rung, ...]:
+        share = SCORING_SHARE if self.shrinks else SCORING_SHARE_OF_A_FRONT
         rungs = []
         for size, rate in zip(self._sizes(pop_size, generations), self._rates(generations), strict=True):
             each = passes / generations / size
-            scored = min(select, max(FEWEST_SCORED, round(SCORING_SHARE * each)))
-            rungs.append(Rung(size, int((each - scored) / (TRAINING_COST * batch_size)), scored, rate))
+            scored = min(select, max(FEWEST_SCORED, round(share * each)))
+            steps = int((each - scored) / (TRAINING_COST * batch_size))
+            rungs.append(Rung(size, steps, scored, rate, as_retraining=self.shrinks))
         return tuple(rungs)
 
-    @staticmethod
-    def _rates(generations: int) -> tuple[float, ...]:
-        rates = np.linspace(1.0, LAST_RATE, num=generations)
+    def _rates(self, generations: int) -> tuple[float, ...]:
+        rates = np.linspace(1.0, LAST_RATE if self.shrinks else LAST_RATE_OF_A_FRONT, num=generations)
         return tuple(round(float(rate), 4) for rate in rates)
 
     def _sizes(self, pop_size: int, generations: int) -> tuple[int, ...]:

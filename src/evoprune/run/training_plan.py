@@ -108,7 +108,8 @@ class TrainingPlan:
 
     def fidelity_of(self, rung: Rung) -> Fidelity:
         """What a candidate learns on a rung, and what it is scored on."""
-        learning = replace(self.finetuning, lr=rung.rate * self.finetuning.lr)
+        base = self.retraining if rung.as_retraining else self.finetuning
+        learning = replace(base, batch_size=self.finetuning.batch_size, lr=rung.rate * base.lr)
         return Fidelity(self.recalibrate_batches, learning.of_steps(rung.steps), rung.scored)
 
     def scored(self, task: Task) -> Source:
