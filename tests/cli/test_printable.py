@@ -41,6 +41,14 @@ def test_table_titles_are_text_alone():
     assert new_table(HOSTILE, ["a"]).title.plain == SHOWN
 
 
+def test_console_shows_headings_as_text_alone(tmp_path):
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        Console(RichConsole(file=file, width=300)).show_rows(HOSTILE, [HOSTILE, "macs"], [["1", "2"]])
+    written = (tmp_path / "out").read_text(encoding="utf-8")
+    assert written.count(SHOWN) == 2
+    assert "\x1b" not in written
+
+
 def test_command_line_shows_errors_as_text_alone(evoprune):
     done = evoprune("run", "no_such\x1b[31m:thing")
     assert done.code == 2

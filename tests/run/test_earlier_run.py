@@ -242,3 +242,20 @@ def test_command_line_names_the_run_with_from(earlier, tmp_path):
     done = CliRunner().invoke(app, ["run", TINY, "--from", str(tmp_path / "none"), "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, ConfigError)
     assert "is not a run directory" in str(done.exception)
+
+
+def test_networks_that_a_tight_bound_makes_one_are_begun_with_once_as_the_most_important(tmp_path, run):
+    front = begin(tmp_path / "front", {"search": {"constraints": []}, "ga": {"pop_size": 12}})
+    started = run("run", {"ga": {"pop_size": 12}}, directory=front, constraints=["macs<=0.1"])
+    networks = json.loads((started / "start.json").read_text())["networks"]
+    assert len({one["bits"] for one in networks}) == len(networks) < 3
+    first = [one.tags["start"] for one in lines(started) if one.generation == 0 and "start" in one.tags]
+    assert first == [one["state"] for one in networks]
+
+
+def test_earlier_run_without_its_orders_is_refused(tmp_path, earlier, run):
+    """Genomes name criteria by their places in the orders: without them they would mean other units."""
+    copy = shutil.copytree(earlier, tmp_path / "copy")
+    (copy / "orders.safetensors").unlink()
+    with pytest.raises(StoreCorruptedError, match="can't read the orders in"):
+        run(directory=copy)

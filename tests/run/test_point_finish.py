@@ -9,7 +9,7 @@ import torch
 import evoprune as ep
 from evoprune.config.schema import make_config
 from evoprune.config.yaml_files import merge
-from evoprune.errors import ConfigError, ReplayMismatchError, UsageError
+from evoprune.errors import ConfigError, ReplayMismatchError, StoreCorruptedError, UsageError
 from evoprune.events import Decision
 from evoprune.run.factories.runs import execute
 from evoprune.run.problem import RecipeSource
@@ -205,3 +205,67 @@ def test_finish_takes_the_problem_of_a_run_that_was_started_from_python(tmp_path
     done = ep.finish(tmp_path / "mine", point=number, model=model, task=task, example_inputs=inputs)
     name = "model.safetensors"
     assert (done.directory / name).read_bytes() == (tmp_path / "mine" / "artifact" / name).read_bytes()
+
+
+def _lines(directory):
+    return [json.loads(line) for line in (directory / "evaluations.jsonl").read_text().splitlines()]
+
+
+def _change_line(directory, number, **values):
+    lines = _lines(directory)
+    lines[number] |= values
+    (directory / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _failed(directory, number):
+    _change_line(directory, number, status="failed")
+
+
+def _cheaper(directory, number):
+    _change_line(directory, number, objectives={**_lines(directory)[number]["objectives"], "macs": 5.0})
+
+
+def _with_weights_of_another(directory, number):
+    other = next(one["index"] for one in front_of(directory) if one["index"] != number)
+    _change_line(directory, number, state=_lines(directory)[other]["state"])
+
+
+def _without_orders(directory, number):
+    (directory / "orders.safetensors").unlink()
+
+
+def _of_another_encoding(directory, number):
+    settings = directory / "config.yaml"
+    settings.write_text(settings.read_text().replace("channel-widths", "channel-bits"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_failed, r"the front in .* is not of the candidates in its evaluations\.jsonl"),
+        (_cheaper, r"the front in .* is not of the candidates in its evaluations\.jsonl"),
+        (_with_weights_of_another, r"of the trained weights is not of the network that they belong to"),
+        (_without_orders, r"can't read the orders in .*orders\.safetensors"),
+        (_of_another_encoding, r"has 64 bits, the run's encoding 16"),
+    ],
+)
+def test_finish_refuses_files_of_a_run_that_are_not_of_each_other(run, damage, message):
+    number = best_of(run)
+    damage(run, number)
+    with pytest.raises(StoreCorruptedError, match=message):
+        ep.finish(run, point=number, epochs=1)
+
+
+def test_finish_refuses_fractions_of_what_the_run_does_not_tell(run):
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "dense": {}}))
+    with pytest.raises(UsageError, match=r"'macs<=0\.5' is a fraction of the dense network's value, which"):
+        ep.finish(run, constraints="macs<=0.5")
+
+
+def test_a_finished_point_is_no_run_to_make_something_of(run):
+    out = ep.finish(run, point=best_of(run), epochs=0).directory
+    for make in (lambda: ep.finish(out, point=best_of(run)), lambda: ep.finetune(out, epochs=1, out=run / "more")):
+        with pytest.raises(UsageError, match="holds a finished point, not a run") as caught:
+            make()
+        assert "the run that it was made of" in caught.value.hint

@@ -162,9 +162,9 @@ class Console:
 
     def show_rows(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of text."""
-        table = Table(title=title, title_justify="left")
+        table = Table(title=Text(printable(title)), title_justify="left")
         for number, heading in enumerate(headings):
-            table.add_column(heading, justify="right" if number else "left")
+            table.add_column(Text(printable(heading)), justify="right" if number else "left")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         self._console.print(table)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evoprune.errors import StoreCorruptedError
 from evoprune.nn_utils.calling import named_tensors
 from evoprune.nn_utils.weights import parse_weights, save_tensors
 from evoprune.plan import Indices, PruningPlan
@@ -56,18 +57,32 @@ def inherit(model: nn.Module, plan: PruningPlan, dense: nn.Module, parent: Train
         plan: Says what it keeps.
         dense: The dense network of both.
         parent: The parent after its training.
+
+    Raises:
+        StoreCorruptedError: Its weights are not those of what its plan keeps.
     """
     whole = named_tensors(dense)
     for name, tensor in named_tensors(model).items():
         kept, before = plan.kept.get(name, _NOTHING), parent.plan.kept.get(name, _NOTHING)
-        value = parent.tensors[name].to(tensor.device)
-        if not _same(kept, before):
+        same = _same(kept, before)
+        value = parent.tensors.get(name)
+        if value is None or value.shape != (tensor.shape if same else _shape(whole[name], before)):
+            raise StoreCorruptedError(
+                f"{name} of the trained weights is not of the network that they belong to",
+                "restore the journal and the states of the run from a copy",
+            )
+        value = value.to(tensor.device)
+        if not same:
             value = _taken(_put_back(whole[name].detach(), before, value), kept)
         tensor.copy_(value)
 
 
 def _same(one: Mapping[int, Indices], other: Mapping[int, Indices]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[dim], other[dim]) for dim in one)
+
+
+def _shape(whole: Tensor, kept: Mapping[int, Indices]) -> tuple[int, ...]:
+    return tuple(len(kept[dim]) if dim in kept else size for dim, size in enumerate(whole.shape))
 
 
 def _put_back(whole: Tensor, kept: Mapping[int, Indices], value: Tensor) -> Tensor:

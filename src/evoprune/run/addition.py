@@ -40,11 +40,14 @@ def finished_manifest(directory: Path) -> Manifest:
     """The manifest of a finished run.
 
     Raises:
-        UsageError: There is no run in the directory, or it isn't over.
+        UsageError: There is no run in the directory, it isn't over, or what is there was made of one.
     """
     manifest = read_manifest(directory / MANIFEST)
     if manifest is None:
         raise UsageError(f"{directory} is not a run directory: it has no {MANIFEST}", "name one that evoprune run made")
+    made = _made(manifest)
+    if made is not None:
+        raise UsageError(f"{directory} holds {made}, not a run", "name the directory of the run that it was made of")
     if not manifest.done or not (directory / ARTIFACT).is_dir():
         raise UsageError(
             f"the run in {directory} is not over: there is no finished model yet", f"first: evoprune resume {directory}"
@@ -181,9 +184,13 @@ def _refuse_results(out: Path) -> None:
     manifest = read_manifest(out / MANIFEST)
     if manifest is None:
         return
-    made = next((name for key, name in _MADE.items() if key in manifest.identity), None)
+    made = _made(manifest)
     if manifest.done or made is None:
         raise UsageError(f"{out} is not empty: it holds {made or 'a run'}", "choose another --out; nothing was changed")
+
+
+def _made(manifest: Manifest) -> str | None:
+    return next((name for key, name in _MADE.items() if key in manifest.identity), None)
 
 
 def _check_same_data(directory: Path, manifest: Manifest, problem: Problem) -> None:

@@ -10,7 +10,6 @@ from torch import nn
 
 from evoprune.channels.encoding import Encoding
 from evoprune.channels.surgery import prune
-from evoprune.errors import StoreCorruptedError
 from evoprune.evaluation.inheritance import inherit, read_trained
 from evoprune.events import Decision, Listener
 from evoprune.nn_utils.cloning import clone
@@ -24,6 +23,7 @@ from evoprune.run.measures import Measures
 from evoprune.run.problem import Problem
 from evoprune.run.retraining import Retraining
 from evoprune.run.stopwatch import stage
+from evoprune.run.stored_encoding import plan_of
 from evoprune.run.time_budget import LAST
 from evoprune.run.workplace import SCORING_BATCH, Workplace
 from evoprune.seeding import SeedTree
@@ -72,7 +72,7 @@ class CandidateNetworks:
             share: Part of the time that is left which it may take.
         """
         task = self.problem.task
-        plan, seeds = self._plan(entry), self.seeds.child("retrain", entry.evaluation.genome)
+        plan, seeds = plan_of(entry, self.encoding), self.seeds.child("retrain", entry.evaluation.genome)
         model = prune(self.problem.model, plan)
         searched = [one.name for one in self.measures.searched]
         figures = values_text(entry.evaluation.objectives, task.card, searched)
@@ -114,10 +114,3 @@ class CandidateNetworks:
             if "loss" in self.measures.names:
                 return losses_of(outputs, task.loss).mean
             return -task.card.gain(score_outputs(outputs, task.metric).value)
-
-    def _plan(self, entry: JournalEntry) -> PruningPlan:
-        if entry.genome is None:
-            raise StoreCorruptedError(
-                f"evaluation {entry.index} of the journal has no bits", "restore the file from a copy"
-            )
-        return self.encoding.decode(entry.genome)

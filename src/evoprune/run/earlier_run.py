@@ -19,10 +19,11 @@ from evoprune.plan import PruningPlan
 from evoprune.run.addition import finished_manifest
 from evoprune.run.begun import FILE, Begun, BegunNetwork, keep_begun, read_begun
 from evoprune.run.channel_work import ChannelTarget
+from evoprune.run.front_choice import entries_on_front
 from evoprune.run.opened_run import OpenedRun
-from evoprune.run.stored_encoding import stored_encoding
+from evoprune.run.stored_encoding import plan_of, stored_encoding
 from evoprune.space.pruning_space import PruningSpace
-from evoprune.store.comparison import Comparison, read_comparison
+from evoprune.store.comparison import read_comparison
 from evoprune.store.journal import JournalEntry, read_journal
 from evoprune.store.manifest import Manifest
 from evoprune.store.run_directory import BASELINE, JOURNAL, RunStore
@@ -92,12 +93,14 @@ class EarlierRun:
         hands_on = self.inherits and manifest.pinned.get("data") == run.parts.store.manifest.pinned["data"]
         problem = run.problem
         theirs = stored_encoding(self.directory, self.target(self.directory), problem.model, problem.example_inputs)
-        networks, same = [], 0
+        networks: list[BegunNetwork] = []
+        same = 0
         for entry in self._chosen(most):
-            assert entry.genome is not None
-            before = theirs.decode(entry.genome)
+            before = plan_of(entry, theirs)
             units = space.units(before)
             genome = encoding.by_units(units[encoding.prunable.positions])
+            if any(one.genome == genome for one in networks):
+                continue  # a tight bound brings several onto one; the first is the most important
             after = encoding.decode(genome)
             same += after == before
             networks.append(
@@ -150,7 +153,9 @@ class EarlierRun:
                 f"{self.directory / JOURNAL} doesn't have the genome of the finished network",
                 "restore the file from a copy",
             )
-        front = _others_on_the_front(comparison, entries, best)
+        # A genome of more than a journal line holds is left out.
+        others = [one for one in entries_on_front(self.directory, comparison) if one.genome is not None]
+        front = [one for one in others if one.genome != best.genome]
         places = np.linspace(0, len(front) - 1, num=min(most - 1, len(front))).round().astype(int)
         return [best, *(front[place] for place in places)]
 
@@ -163,11 +168,3 @@ class EarlierRun:
         model = prune(run.problem.model, after)
         inherit(model, after, run.problem.model, trained)
         return StateFolder(run.parts.store.directory).put_bytes(trained_bytes(model))
-
-
-def _others_on_the_front(
-    comparison: Comparison, entries: Sequence[JournalEntry], best: JournalEntry
-) -> list[JournalEntry]:
-    front = [entries[point.index] for point in comparison.front or () if point.index < len(entries)]
-    # A genome of more than a journal line holds is left out.
-    return [one for one in front if one.genome is not None and one.genome != best.genome]

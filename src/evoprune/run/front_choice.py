@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from evoprune.errors import UsageError
+from evoprune.errors import StoreCorruptedError, UsageError
 from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import COSTS, Constraint, total_violation
 from evoprune.objectives.latency_names import is_latency
 from evoprune.results import value_text
 from evoprune.run.bounds import check_bounds
-from evoprune.run.front import costs_of
+from evoprune.run.front import costs_of, front_points, usable
 from evoprune.run.measures import Measures
-from evoprune.store.journal import JournalEntry
+from evoprune.store.comparison import Comparison, FrontPoint
+from evoprune.store.journal import JournalEntry, read_journal
+from evoprune.store.run_directory import JOURNAL
 
 LISTED: Final = 40
 """Numbers of points that a message lists."""
@@ -47,7 +49,7 @@ class FrontChoice:
         if found is None:
             known = ", ".join(str(one.index) for one in self.front[:LISTED])
             raise UsageError(
-                f"the front of {self.directory} has no point {number}: it has {known}",
+                f"the front of {self.directory} has no point {number!r}: it has {known}",
                 f"what they score and cost: evoprune front {self.directory}",
             )
         return found
@@ -87,6 +89,11 @@ class FrontChoice:
                     f"{text!r}: the run has not measured {one.objective} of its candidates; it has {', '.join(known)}",
                     "a run measures what search.objectives, search.constraints and search.also_measure name",
                 )
+            if one.relative and one.objective not in self.dense:
+                raise UsageError(
+                    f"{text!r} is a fraction of the dense network's value, which {self.directory} doesn't tell",
+                    "give the bound with a unit, such as macs<=20M",
+                )
 
     def _refuse(self, texts: Sequence[str], constraints: Sequence[Constraint], nearest: JournalEntry) -> None:
         names = dict.fromkeys(one.objective for one in constraints)
@@ -106,3 +113,23 @@ class FrontChoice:
 
 _JUDGED: Final = frozenset({"accuracy", "worst_class_accuracy", "loss"})
 """What nobody reads as a share of the dense network's."""
+
+
+def entries_on_front(directory: Path, comparison: Comparison) -> list[JournalEntry]:
+    """The lines of the journal that the front of a finished run is made of, in its order.
+
+    Raises:
+        StoreCorruptedError: The journal and the comparison are not of each other.
+    """
+    known = {entry.index: entry for entry in usable(read_journal(directory / JOURNAL))}
+    found = [known[point.index] for point in comparison.front if point.index in known]
+    if len(found) != len(comparison.front) or not all(map(_same, front_points(found), comparison.front)):
+        raise StoreCorruptedError(
+            f"the front in {directory} is not of the candidates in its {JOURNAL}", "restore both files from a copy"
+        )
+    return found
+
+
+def _same(one: FrontPoint, other: FrontPoint) -> bool:
+    shared = one.figures.keys() & other.figures.keys()
+    return one.genome == other.genome and all(one.figures[name] == other.figures[name] for name in shared)

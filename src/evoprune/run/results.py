@@ -18,9 +18,10 @@ from evoprune.nn_utils.weights import put_weights, read_weights
 from evoprune.plan import PruningPlan
 from evoprune.pruning import AnyPlan, prune
 from evoprune.run.channel_work import ChannelTarget
+from evoprune.run.front_choice import entries_on_front
 from evoprune.run.mask_context import MaskTarget
 from evoprune.run.problem import ProblemSource
-from evoprune.run.stored_encoding import stored_encoding
+from evoprune.run.stored_encoding import plan_of, stored_encoding
 from evoprune.store.artifact import fill_from_artifact, read_artifact_plan
 from evoprune.store.comparison import Comparison
 from evoprune.store.journal import JournalEntry, read_journal
@@ -96,7 +97,7 @@ class ChannelPoints:
 
     def front(self) -> list[Point]:
         """Candidates that no other beats in every objective, sorted by the first one."""
-        entries = [self._entries[point.index] for point in self._files.comparison.front]
+        entries = entries_on_front(self._files.directory, self._files.comparison)
         return [self._point(entry, partial(self._candidate, entry)) for entry in entries]
 
     def _candidate(self, entry: JournalEntry, plan: PruningPlan) -> nn.Module:
@@ -120,7 +121,7 @@ class ChannelPoints:
     def _point(self, entry: JournalEntry, build: Callable[[PruningPlan], nn.Module]) -> Point:
         if entry.genome is None:
             raise UsageError(f"the genome of evaluation {entry.index} is too large to stand in the journal")
-        plan = self._encoding.decode(entry.genome)
+        plan = plan_of(entry, self._encoding)
         return Point(entry.evaluation.objectives, plan, lambda: build(plan))
 
 

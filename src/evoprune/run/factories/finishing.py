@@ -10,19 +10,18 @@ from typing import Any
 from evoprune.config.kinds import is_mask_run
 from evoprune.config.metric_names import bounds_with_metric_named
 from evoprune.config.schema import Config
-from evoprune.errors import StoreCorruptedError, UsageError
+from evoprune.errors import UsageError
 from evoprune.events import Decision, Listener
 from evoprune.run.addition import finished_manifest
 from evoprune.run.factories.additions import addition, addition_config, addition_source
 from evoprune.run.factories.channels import channel_target
 from evoprune.run.factories.common import wanted_measures
-from evoprune.run.front_choice import FrontChoice
+from evoprune.run.front_choice import FrontChoice, entries_on_front
 from evoprune.run.measures import choose_measures
 from evoprune.run.point_finish import POINTS, PointFinish
 from evoprune.run.problem import ProblemSource
 from evoprune.store.comparison import Comparison, read_comparison
-from evoprune.store.journal import JournalEntry, read_journal
-from evoprune.store.run_directory import JOURNAL
+from evoprune.store.journal import JournalEntry
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def choose(directory: Path, config: Config, *, point: int | None, constraints: S
         raise UsageError(f"the run in {directory} has no front", "search again with this version")
     front = FrontChoice(
         directory,
-        _entries(directory, before),
+        entries_on_front(directory, before),
         choose_measures(wanted_measures(config), before.metric),
         finished_manifest(directory).dense,
     )
@@ -119,14 +118,3 @@ def finish_point(
     notify(Decision("point", f"{choice.entry.index}, {choice.why}"))
     made = addition(directory, config, source, out, notify)
     return PointFinish(made, channel_target(config), wanted_measures(config), choice.entry).execute(choice.before)
-
-
-def _entries(directory: Path, comparison: Comparison) -> list[JournalEntry]:
-    known = {entry.index: entry for entry in read_journal(directory / JOURNAL)}
-    found = [known.get(point.index) for point in comparison.front]
-    front = [one for one in found if one is not None]
-    if [one.evaluation.genome for one in front] != [point.genome for point in comparison.front]:
-        raise StoreCorruptedError(
-            f"the front in {directory} is not of the candidates in its {JOURNAL}", "restore both files from a copy"
-        )
-    return front
