@@ -67,6 +67,15 @@ def test_front_has_a_row_for_each_point_with_shares_of_the_dense_network():
     assert front_rows(comparison) == [["3", "0.25", "100 (10.0 %)", "80.00 %"]]
 
 
+def test_front_of_a_search_for_the_metric_shows_it_by_its_name():
+    points = [{"index": 3, "genome": "a" * 32, "select_accuracy": 1.5, "macs": 100}]
+    metric = {"name": "mse", "unit": "", "maximize": False}
+    changed = {"front": points, "objectives": ["accuracy", "macs"], "metric": metric}
+    comparison = Comparison.from_json(document() | changed)
+    assert front_columns(comparison) == ["point", "select_mse", "macs"]
+    assert front_rows(comparison) == [["3", "1.5", "100 (10.0 %)"]]
+
+
 def test_run_without_a_front_is_refused():
     with pytest.raises(UsageError, match="has no front"):
         front_rows(Comparison.from_json(document()))

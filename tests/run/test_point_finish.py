@@ -269,3 +269,21 @@ def test_a_finished_point_is_no_run_to_make_something_of(run):
         with pytest.raises(UsageError, match="holds a finished point, not a run") as caught:
             make()
         assert "the run that it was made of" in caught.value.hint
+
+
+def test_finish_refuses_a_task_that_is_judged_otherwise(run):
+    """The run's figures would stand beside those of another measure under one name."""
+    model, task, inputs = tiny_recipe()
+    other = ep.Task(task.train, task.val, task.test, metric=mean_error)
+    with pytest.raises(
+        ReplayMismatchError, match=r"was judged by accuracy in %, higher is better, the task now by mean_error"
+    ):
+        ep.finish(run, point=best_of(run), epochs=0, model=model, task=other, example_inputs=inputs)
+    assert not (run / "points" / str(best_of(run)) / "comparison.json").exists()
+
+
+def mean_error(outputs, targets):
+    return float((outputs.argmax(1) != targets).float().mean())
+
+
+mean_error.maximize = False

@@ -12,6 +12,8 @@ from evoprune.store.comparison import Comparison, FrontPoint
 COSTS: Final = ("macs", "params", "size_bytes")
 """Figures that are shown as shares of the dense network's as well."""
 
+_METRIC: Final = "select_accuracy"
+"""The task's metric in the figures of a point."""
 
 WIDE: Final = 1.5
 """Times that the dearest point of a front costs the cheapest, where it is worth choosing."""
@@ -31,7 +33,8 @@ def has_wide_front(comparison: Comparison) -> bool:
 
 def front_columns(comparison: Comparison) -> list[str]:
     """Titles of the columns of `front_rows`."""
-    return ["point", *comparison.objectives, *_besides(comparison)]
+    metric = f"select_{comparison.metric.name}"
+    return ["point", *(metric if name == _METRIC else name for name in _names(comparison))]
 
 
 def front_rows(comparison: Comparison) -> list[list[str]]:
@@ -42,20 +45,22 @@ def front_rows(comparison: Comparison) -> list[list[str]]:
     """
     if not comparison.front:
         raise UsageError("the run has no front", "a run of channels has one; of masks, the steps stand in its table")
-    names = front_columns(comparison)[1:]
+    names = _names(comparison)
     return [[str(point.index), *(_cell(comparison, point, name) for name in names)] for point in comparison.front]
 
 
-def _besides(comparison: Comparison) -> Sequence[str]:
-    known = dict.fromkeys(name for point in comparison.front for name in point.figures)
-    return [name for name in known if name not in (*comparison.objectives, "loss_gap")]
+def _names(comparison: Comparison) -> Sequence[str]:
+    """Names of the figures: the objectives, and what else was measured."""
+    searched = [_METRIC if name == "accuracy" else name for name in comparison.objectives]
+    known = dict.fromkeys([*searched, *(name for point in comparison.front for name in point.figures)])
+    return [name for name in known if name != "loss_gap" or name in searched]
 
 
 def _cell(comparison: Comparison, point: FrontPoint, name: str) -> str:
     value = point.figures.get(name)
     if value is None:
         return "-"
-    if name in ("accuracy", "select_accuracy"):
+    if name == _METRIC:
         return comparison.metric.text(value)
     dense = comparison.baseline.figures.get(name)
     share = f" ({100 * value / dense:.1f} %)" if name in COSTS and dense else ""

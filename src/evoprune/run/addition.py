@@ -13,6 +13,7 @@ from torch import nn
 from evoprune.data.trees import moved
 from evoprune.errors import ConfigError, DivergedError, ReplayMismatchError, UsageError
 from evoprune.events import Listener, TaskOpened
+from evoprune.results import MetricCard
 from evoprune.run.final_report import Judge
 from evoprune.run.fingerprints import digests_of_data
 from evoprune.run.guarded import TrainingGuard
@@ -27,7 +28,7 @@ from evoprune.seeding import SeedTree
 from evoprune.store.artifact import ARTIFACT_FILES
 from evoprune.store.atomic import telling_of_full_disk, write_json
 from evoprune.store.claim import MANIFEST, Claim
-from evoprune.store.comparison import Comparison
+from evoprune.store.comparison import Comparison, read_comparison
 from evoprune.store.manifest import DONE, Manifest, read_manifest
 from evoprune.store.run_directory import ARTIFACT, COMPARISON
 
@@ -109,6 +110,7 @@ class Addition:
     def _problem(self, manifest: Manifest, claim: Claim) -> Problem:
         problem = self.source.load(self.notify).keeping_given()
         _check_same_data(self.directory, manifest, problem)
+        _check_same_metric(self.directory, problem)
         unsettled = self.workplace.laid_out(channels_last=False)
         guard = TrainingGuard(unsettled, claim, self.out, self.notify)
         try_a_batch(problem, guard, unsettled.device, learns=self.epochs > 0)
@@ -202,3 +204,18 @@ def _check_same_data(directory: Path, manifest: Manifest, problem: Problem) -> N
             f"the data is not what the run in {directory} was begun with: {', '.join(sets)}",
             "restore it, or the recipe that makes it",
         )
+
+
+def _check_same_metric(directory: Path, problem: Problem) -> None:
+    begun, now = read_comparison(directory).metric, problem.task.card
+    # The run's figures stand beside the new ones.
+    if (begun.name, begun.unit, begun.maximize) != (now.name, now.unit, now.maximize):
+        raise ReplayMismatchError(
+            f"the run in {directory} was judged by {_of(begun)}, the task now by {_of(now)}",
+            "restore the task's metric, or the recipe that makes it",
+        )
+
+
+def _of(card: MetricCard) -> str:
+    unit = f" in {card.unit}" if card.unit else ""
+    return f"{card.name}{unit}, {'higher' if card.maximize else 'lower'} is better"
