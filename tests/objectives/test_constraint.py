@@ -54,6 +54,8 @@ def test_parse_reads_name_and_direction():
         "<=0.5",
         "macs<=",
         "macs<=-1",
+        "latency_ms<=-3ms",
+        "latency_ms@batch=2<=-3",
         "macs<=0.5<=1",
         "macs<=0,5",
         "macs<=nan",

@@ -100,7 +100,11 @@ def damaged(document, *path, value):
         (("overhead",), {"fixed_ms": 1.0}),
         (("conditions", "inputs"), 7),
         (("check",), None),
+        (("check", "measured_ms"), []),
+        (("check",), {"predicted_ms": [], "measured_ms": []}),
+        (("check",), {"predicted_ms": [1.0], "measured_ms": [0.0]}),
         (("dense_ms",), float("nan")),
+        (("dense_ms",), 0.0),
     ],
 )
 def test_damaged_table_is_refused(dense, path, value):

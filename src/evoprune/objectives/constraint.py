@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from evoprune.errors import ConfigError
-from evoprune.objectives.latency_names import OPTIONS, how_of
+from evoprune.objectives.latency_names import OPTIONS, how_of, is_latency
 
 COSTS: Final = frozenset({"macs", "params", "size_bytes", "peak_activation_bytes"})
 """What is counted, and only gets less by pruning."""
@@ -50,7 +50,7 @@ class Constraint:
             ConfigError: The text is not of that form.
         """
         match = _PATTERN.fullmatch(text)
-        if match is None or (match[1] in COSTS and match[3].startswith("-")):
+        if match is None or (match[3].startswith("-") and (match[1] in COSTS or is_latency(match[1]))):
             raise ConfigError(f"constraint {text!r} is not of the form macs<=0.5, params<=100k or accuracy>=0.99")
         name, relation, number, unit = match.groups()
         how_of(name)

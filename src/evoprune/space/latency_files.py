@@ -68,6 +68,10 @@ def _read(document: Mapping[str, Any]) -> LatencyTable:
             raise ValueError(f"layer {layer.name!r} has no such grid")
         if layer.output is not None and not 0 <= layer.output < len(layer.axes):
             raise ValueError(f"layer {layer.name!r} has no such dimension")
+    if not table.check.measured_ms or len(table.check.predicted_ms) != len(table.check.measured_ms):
+        raise ValueError("its check has no prediction for each measured network")
+    if not table.dense_ms or not all(table.check.measured_ms):
+        raise ValueError("a measured network takes no time")
     return table
 
 
