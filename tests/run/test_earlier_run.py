@@ -1,5 +1,6 @@
 """Runs of channels that go on from another: retargeted, with the channels swapped, resumed without it."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -259,3 +260,17 @@ def test_earlier_run_without_its_orders_is_refused(tmp_path, earlier, run):
     (copy / "orders.safetensors").unlink()
     with pytest.raises(StoreCorruptedError, match="can't read the orders in"):
         run(directory=copy)
+
+
+@pytest.mark.parametrize("change", [{"length": 16, "bits": "uf8="}, {"state": 5}])
+def test_networks_of_the_start_that_are_none_are_refused(tmp_path, run, change):
+    """Whoever edits the file can edit its digest as well."""
+    directory = run("run", {"run": {"max_candidates": 1}})
+    networks = json.loads((directory / "start.json").read_text())["networks"]
+    content = json.dumps({"networks": [networks[0] | change]})
+    (directory / "start.json").write_text(content)
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["pinned"]["start.json"] = hashlib.sha256(content.encode()).hexdigest()
+    (directory / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+    with pytest.raises(StoreCorruptedError, match=r"start\.json is damaged"):
+        ep.resume(directory)

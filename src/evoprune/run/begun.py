@@ -42,8 +42,13 @@ class BegunNetwork:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> BegunNetwork:
         """Read what `to_json` wrote."""
-        packed = np.frombuffer(base64.b64decode(document["bits"], validate=True), dtype=np.uint8)
-        return cls(int(document["index"]), BitGenome(packed, int(document["length"])), document["state"])
+        packed, state = (
+            np.frombuffer(base64.b64decode(document["bits"], validate=True), dtype=np.uint8),
+            document["state"],
+        )
+        if not isinstance(state, str | None):
+            raise TypeError(f"{state!r:.40} is no state")
+        return cls(int(document["index"]), BitGenome(packed, int(document["length"])), state)
 
     @property
     def start(self) -> Start | None:
@@ -89,8 +94,12 @@ def keep_begun(store: RunStore, networks: Sequence[BegunNetwork]) -> None:
     store.pin(FILE, hashlib.sha256(content).hexdigest())
 
 
-def read_begun(store: RunStore) -> list[BegunNetwork]:
+def read_begun(store: RunStore, length: int) -> list[BegunNetwork]:
     """The networks that `keep_begun` kept.
+
+    Args:
+        store: The run directory.
+        length: Bits of a genome of the run.
 
     Raises:
         StoreCorruptedError: The file is missing, or is not what was written.
@@ -103,6 +112,9 @@ def read_begun(store: RunStore) -> list[BegunNetwork]:
     if hashlib.sha256(content).hexdigest() != store.manifest.pinned[FILE]:
         raise StoreCorruptedError(f"{path} is not the file that was written", "restore it from a copy")
     try:
-        return [BegunNetwork.from_json(one) for one in json.loads(content)["networks"]]
+        networks = [BegunNetwork.from_json(one) for one in json.loads(content)["networks"]]
+        if not networks or any(one.genome.length != length for one in networks):
+            raise ValueError(f"it has no networks of {length} bits")
+        return networks
     except (ValueError, KeyError, TypeError) as error:  # whoever edits it can edit the manifest as well
         raise StoreCorruptedError(f"{path} is damaged: {error}", "restore the file from a copy") from error

@@ -82,7 +82,7 @@ class EarlierRun:
         store = run.parts.store
         if FILE not in store.manifest.pinned:
             keep_begun(store, self._networks(run, encoding, space, 1 if self.swaps else max(1, round(SHARE * count))))
-        networks = read_begun(store)
+        networks = read_begun(store, encoding.length)
         widths = np.array(list(encoding.widths(networks[0].genome).values())) if self.swaps else None
         return Begun(networks, widths)
 
