@@ -140,3 +140,13 @@ def test_child_between_two_has_widths_between_theirs_and_the_criteria_of_one():
     assert all(np.logical_or(by_small, by_large))
     assert not all(by_small)
     assert not all(by_large)
+
+
+@pytest.mark.parametrize("exclude", ["conv1", "conv2", "fc*"])
+def test_bytes_of_plans_are_those_counted_where_layers_are_left_alone(exclude):
+    space = analyze(MODEL, INPUTS, exclude=[exclude])
+    cost = size_cost(MODEL, space)
+    assert cost(np.ones((1, space.size), bool))[0] == count(MODEL, INPUTS).size_bytes
+    plan = space.random_plan(0.5, 0)
+    counted = count(prune(MODEL, plan), INPUTS).size_bytes
+    assert counted <= cost(space.units(plan)[None])[0] <= 1.1 * counted

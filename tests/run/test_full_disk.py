@@ -127,10 +127,10 @@ def test_write_atomically_keeps_the_old_file_when_there_is_no_room(tmp_path, mon
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 192 kB, where one can be mounted."""
+    """A file system of 320 kB, where one can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "none", folder], capture_output=True, check=False)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320k", "none", folder], capture_output=True, check=False)
     if made.returncode:
         pytest.skip("mounting a file system takes rights that are not there")
     yield folder
@@ -147,9 +147,9 @@ def test_command_says_what_to_do_when_the_disk_is_full_and_resume_ends_the_run(s
     def command(*arguments):
         return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
 
-    ballast.write_bytes(bytes(1024 * 170))
+    ballast.write_bytes(bytes(1024 * 298))
     assert "No space left on device" in command("run", tmp_path / "mine.yaml", "--out", small_disk / "run").stderr
-    for kilobytes in (160, 144, 128):
+    for kilobytes in (288, 272, 256):
         ballast.write_bytes(bytes(1024 * kilobytes))
         stopped = command("run", tmp_path / "mine.yaml", "--out", small_disk / "run")
         first, *hints = stopped.stderr.splitlines()

@@ -52,7 +52,8 @@ def planned_budget(
     """
     known = planned_costs(space) if costs is None else costs
     everything = np.ones((1, space.size), dtype=np.bool_)
-    whole = {name: float(cost(everything)[0]) for name, cost in known.items()} | dict(dense or {})
+    bounded = {one.objective for one in constraints} & known.keys()
+    whole = {name: float(known[name](everything)[0]) for name in bounded} | dict(dense or {})
     limits: dict[str, float] = {}
     for one in constraints:
         if one.at_most and one.objective in known:

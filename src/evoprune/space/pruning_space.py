@@ -75,8 +75,9 @@ class PruningSpace:
         }
 
     def units_of(self, axis: Axis) -> NDArray[np.int32]:
-        """[n] unit, counted over all groups, that each position of an axis belongs to which may go."""
-        return self._axes[axis][1]
+        """[n] unit, counted over all groups, that each position of an axis belongs to which may go; none where all must stay."""
+        found = self._axes.get(axis)
+        return np.empty(0, dtype=np.int32) if found is None else found[1]
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is computed on demand."""
