@@ -55,3 +55,9 @@ def test_other_objectives_say_nothing_of_it(name):
 def test_other_names_are_refused(name, words):
     with pytest.raises(ConfigError, match=words):
         how_of(name)
+
+
+def test_more_threads_than_a_process_survives_are_refused():
+    assert how_of("latency_ms@threads=1024") == LatencyHow(threads=1024)
+    with pytest.raises(ConfigError, match="9,999,999 threads can't be measured"):
+        how_of("latency_ms@threads=9999999")

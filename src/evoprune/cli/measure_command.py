@@ -16,7 +16,7 @@ def measure_model(
         list[int] | None,
         typer.Option(min=1, help="Samples in a forward pass; repeatable. Of the example inputs if left out."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
     runtime: Annotated[
         list[str] | None, typer.Option(help="What runs the network: eager (the default) or onnxruntime; repeatable.")
     ] = None,

@@ -14,6 +14,9 @@ OPTIONS: Final = r"@\w+(?:=[-\w]*)?(?:,\w+=[-\w]*)*"
 LATENCY: Final = "latency_ms"
 """The objective that has such options."""
 
+MOST_THREADS: Final = 1024
+"""Threads that torch is asked for; at millions its process ends without a word."""
+
 _NUMBER: Final = r"[1-9]\d{0,6}"
 _PATTERN: Final = re.compile(rf"(?:batch=({_NUMBER}))?,?(?:threads=({_NUMBER}))?,?(?:runtime=([a-z]+))?")
 
@@ -26,11 +29,18 @@ class LatencyHow:
         batch: Samples in a forward pass; those of the example inputs when None.
         threads: Number of threads; as many as candidates have when None.
         runtime: What runs the network.
+
+    Raises:
+        ConfigError: There are more threads than `MOST_THREADS`.
     """
 
     batch: int | None = None
     threads: int | None = None
     runtime: str = EAGER
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise ConfigError(f"a latency with {self.threads:,} threads can't be measured", f"at most {MOST_THREADS:,}")
 
     @property
     def name(self) -> str:
@@ -57,7 +67,7 @@ def how_of(name: str) -> LatencyHow | None:
     """What the name of an objective says behind its `@`; None where it has none.
 
     Raises:
-        ConfigError: It says something else, says it in another order, or the objective is no latency.
+        ConfigError: It says something else, says it in another order, asks for too many threads, or the objective is no latency.
     """
     kind, at, rest = name.partition("@")
     if kind.partition("=")[0] in ("threads", "runtime"):
