@@ -19,6 +19,7 @@ from evoprune.config.given import Settings, as_mapping, given
 from evoprune.config.recipes import refuse_settings_of_recipes, resolve_recipe_config, run_directory
 from evoprune.config.schema import Config, make_config
 from evoprune.data.task import Task
+from evoprune.data.used_outputs import Outputs, UsedOutputs
 from evoprune.errors import UsageError
 from evoprune.events import Listener, warn
 from evoprune.exporters.exporting import Exported, export
@@ -130,6 +131,7 @@ def evolve(
     constraints: str | Sequence[str] = (),
     layers: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] = (),
+    outputs: Outputs = None,
     encoding: str | None = None,
     time_budget: str | float | None = None,
     seed: int | None = None,
@@ -148,6 +150,7 @@ def evolve(
         constraints: A bound such as `"macs<=0.5"`, or several; up to 1 without a unit it is a fraction of the dense network's.
         layers: Names or patterns of the layers to prune; all when None. Of channels, the outputs of these may go and no others'.
         exclude: Names or patterns of modules, with all that is in them, or of parameters that stay as they are, as for `analyze`.
+        outputs: What loss and metric use of the outputs, as for `analyze`; what the task says when None. The rest may change.
         encoding: What a genome means: `channel-bits`, which is the default, prunes channels; `weight-bits`, `neuron-bits`,
             `keep-ratios` and `threshold-exceptions` mask single weights of any module.
         time_budget: Seconds, or a duration such as `"30m"`.
@@ -164,12 +167,14 @@ def evolve(
         UsageError: Something given can't be used.
         RunError: The run stopped; calling again with the same arguments and `out` resumes it.
     """
+    used = UsedOutputs.of(outputs)
     arguments = {
         "search": given(
             encoding=encoding,
             constraints=list(one_or_more(constraints)) or None,
             layers=None if layers is None else list(one_or_more(layers)),
             exclude=list(one_or_more(exclude)) or None,
+            outputs=None if used.function else list(used.paths) or None,
         ),
         "masks": {} if layers is None else {"layers": None},
         "execution": given(workers=workers),
@@ -177,6 +182,7 @@ def evolve(
     }
     resolved = make_config({"execution": {"workers": 1}}, as_mapping(config), arguments)
     refuse_settings_of_recipes(resolved)
+    task = task.with_outputs(used) if used.function else task
     source = LiveSource(problem_of(model, task, example_inputs, factory))
     directory = Path(out or resolved.run.out or tempfile.mkdtemp(prefix="evoprune-"))
     return execute_run(resolved, source, directory, listeners)

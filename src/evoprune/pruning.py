@@ -10,6 +10,7 @@ from torch import nn
 from evoprune.channels import reference as masks
 from evoprune.channels import surgery as structured
 from evoprune.channels import verify as surgery
+from evoprune.data.used_outputs import Outputs, UsedOutputs
 from evoprune.errors import SurgeryError
 from evoprune.mask_plan import MaskPlan
 from evoprune.masks.apply import apply_masks, masks_as_tensors
@@ -50,23 +51,30 @@ def mask(model: nn.Module, plan: AnyPlan) -> nn.Module:
     return apply_masks(model, plan) if isinstance(plan, MaskPlan) else masks.mask(model, plan)
 
 
-def verify(model: nn.Module, plan: AnyPlan, example_inputs: Any) -> Verification:
+def verify(model: nn.Module, plan: AnyPlan, example_inputs: Any, *, outputs: Outputs = None) -> Verification:
     """Compare `prune(model, plan)` with a reference of full size, in float64 where the model can run in it.
 
     The reference is `mask(model, plan)`; for a `MaskPlan` it is the dense network called with each weight times its mask.
+
+    Args:
+        model: The dense network the plan was made for; untouched.
+        plan: Says what stays.
+        example_inputs: Inputs of one forward pass.
+        outputs: What you use of the outputs, as for `analyze`: only that is compared. All when None.
 
     Raises:
         SurgeryError: They differ by more than rounding, or the pruned network can't run.
         InvalidPlanError: The plan doesn't fit the model.
         UnsupportedModelError: The dense model itself can't run on the inputs, or copies of it go on using it.
+        UsageError: `outputs` names no part of the outputs.
     """
     if isinstance(plan, MaskPlan):
-        return _verify_masks(model, plan, example_inputs)
-    return surgery.verify(model, plan, example_inputs)
+        return _verify_masks(model, plan, example_inputs, UsedOutputs.of(outputs))
+    return surgery.verify(model, plan, example_inputs, outputs)
 
 
 @torch.inference_mode(False)
-def _verify_masks(model: nn.Module, plan: MaskPlan, example_inputs: Any) -> Verification:
+def _verify_masks(model: nn.Module, plan: MaskPlan, example_inputs: Any, used: UsedOutputs) -> Verification:
     factors = masks_as_tensors(model, plan)
     with state_kept(model):
         dense, inputs = surgery.in_float64(model, example_inputs)
@@ -75,7 +83,8 @@ def _verify_masks(model: nn.Module, plan: MaskPlan, example_inputs: Any) -> Veri
         for name, weight in reference.named_parameters():
             if name in factors:
                 weight.data = torch.where(factors[name], weight.data, torch.zeros_like(weight.data))
-        result = compare(run_through(apply_masks(dense, plan), inputs), run_through(reference, inputs))
+        masked = run_through(apply_masks(dense, plan), inputs, gather=used)
+        result = compare(masked, run_through(reference, inputs, gather=used))
     if not result.agrees:
         raise SurgeryError(f"the masked network differs from its reference by {result.max_abs_difference:.2g}")
     return result

@@ -40,6 +40,21 @@ class Spectral(nn.Linear):
 def spectral():
     return nn.Sequential(Spectral(5, 6), nn.ReLU(), nn.Linear(6, 3)), torch.randn(1, 8)
 
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        hidden = self.first(x).relu()
+        return {"logits": self.second(hidden), "hidden": hidden}
+
+def both():
+    return Both(), torch.randn(2, 4)
+
+def logits(outputs):
+    return outputs["logits"]
+
 value = 3
 """
 
@@ -102,6 +117,19 @@ def test_inspect_leaves_out_what_is_excluded(evoprune):
     found = json.loads(evoprune("inspect", TINY, "--json", "--exclude", "conv1").out)
     assert [row["name"] for row in found["groups"]] == ["conv2"]
     assert {"name": "conv1", "reason": "is excluded by 'conv1'"} in found["frozen"]
+
+
+@pytest.mark.parametrize("said", ["logits", "own_models:logits"])
+def test_inspect_leaves_what_is_not_used_of_the_outputs(evoprune, own, said):
+    assert json.loads(evoprune("inspect", "own_models:both", "--json").out)["groups"] == []
+    found = json.loads(evoprune("inspect", "own_models:both", "--json", "--outputs", said).out)
+    assert [row["name"] for row in found["groups"]] == ["first"]
+
+
+def test_inspect_says_which_outputs_there_are(evoprune, own):
+    done = evoprune("inspect", "own_models:both", "--outputs", "logitz")
+    assert done.code == 2
+    assert "there is no 'logitz' in a dict with the keys logits, hidden" in " ".join(done.err.split())
 
 
 def test_inspect_explains_a_model_without_anything_to_prune(evoprune, own):

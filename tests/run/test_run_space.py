@@ -1,13 +1,19 @@
 """Layers that a run is told to prune, or to leave alone."""
 
 import pytest
+import torch
 import yaml
 from torch import nn
+from torch.nn import functional
 
 import evoprune as ep
 from evoprune.config.schema import make_config
+from evoprune.data.task import Task
+from evoprune.data.used_outputs import UsedOutputs
 from evoprune.errors import ConfigError, ReplayMismatchError, UnsupportedModelError, UsageError
 from evoprune.events import EpochEnded
+from evoprune.run.channel_work import ChannelTarget
+from evoprune.run.problem import Problem
 from evoprune.testing.tiny import tiny_recipe
 from tests.run import conftest
 from tests.run.mask_directories import masks
@@ -19,10 +25,10 @@ MASKS = conftest.MASKS | QUICK
 
 @pytest.fixture
 def evolve(tmp_path):
-    def start(name="run", *, model=None, settings=SMALL, **arguments):
-        dense, task, example_inputs = tiny_recipe()
+    def start(name="run", *, model=None, task=None, settings=SMALL, **arguments):
+        dense, usual, example_inputs = tiny_recipe()
         config = {section: values for section, values in settings.items() if section != "recipe"}
-        return ep.evolve(model or dense, task, example_inputs, config=config, out=tmp_path / name, **arguments)
+        return ep.evolve(model or dense, task or usual, example_inputs, config=config, out=tmp_path / name, **arguments)
 
     return start
 
@@ -122,6 +128,8 @@ def test_run_is_another_one_when_its_layers_are_others(evolve):
         ("search", "constraints", "macs<=0.5"),
         ("search", "objectives", "accuracy"),
         ("search", "exclude", "fc"),
+        ("search", "outputs", "logits"),
+        ("search", "outputs", 0),
         ("search", "layers", "conv1"),
         ("search", "layer_types", "conv"),
         ("run", "target", "accuracy>=0.9"),
@@ -148,3 +156,58 @@ def test_layers_are_named_in_one_place():
 def test_arguments_override_what_a_file_calls_by_the_other_name(evolve):
     settings = {**MASKS, "masks": {**MASKS["masks"], "layers": ["fc"]}}
     assert set(masks(evolve(settings=settings, layers="conv1").directory)) == {"conv1.weight"}
+
+
+class Seer(nn.Module):
+    """Logits, and the features that they come from, which freeze what they are used as."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+
+    def forward(self, images):
+        features = self.conv(images).relu()
+        return self.fc(features.mean((2, 3))), features
+
+
+def seeing(outputs=None):
+    """The tiny recipe's task for a `Seer`."""
+    task = tiny_recipe()[1]
+    return Task(
+        task.train,
+        task.val,
+        task.test,
+        loss=lambda found, targets: functional.cross_entropy(found[0], targets),
+        metric=lambda found, targets: (found[0].argmax(1) == targets).float(),
+        outputs=outputs,
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_run", "of_task", "groups"), [(None, None, 0), (None, 0, 1), ("0", None, 1), (lambda found: found[0], 1, 1)]
+)
+def test_space_of_a_run_leaves_what_nobody_uses_of_the_outputs(of_run, of_task, groups, seeded_torch):
+    problem = Problem(Seer(), seeing(of_task), torch.zeros(1, 3, 8, 8))
+    target = ChannelTarget("channel-widths", None, (), None, 1, outputs=UsedOutputs.of(of_run))
+    assert len(target.space(problem.model, problem).groups) == groups
+
+
+def test_run_refuses_outputs_that_are_not_there_before_anything_is_trained(evolve, seeded_torch):
+    events = []
+    with pytest.raises(UsageError, match="there is no 'logits' in a tuple of 2"):
+        evolve(model=Seer(), task=seeing(), outputs="logits", listeners=[events.append])
+    assert not any(isinstance(event, EpochEnded) for event in events)
+    with pytest.raises(ConfigError, match="no module 'nowhere'"):
+        evolve("other", model=Seer(), task=seeing(), outputs="nowhere:function")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outputs", [0, lambda found: found[0]])
+def test_run_prunes_what_only_unused_outputs_need_whole(evolve, outputs, seeded_torch):
+    result = evolve(model=Seer(), task=seeing(), outputs=outputs, constraints="macs<=0.6")
+    small = result.best.model
+    assert small.conv.out_channels < 8
+    assert [point.model.fc.out_features for point in result.front] == [4] * len(result.front)
+    if outputs == 0:
+        with pytest.raises(ReplayMismatchError, match=r"search\.outputs"):
+            evolve(model=Seer(), task=seeing(), constraints="macs<=0.6")

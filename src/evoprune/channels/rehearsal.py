@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
 from evoprune.nn_utils.comparison import compare
 from evoprune.nn_utils.draws import CommonDraws
 from evoprune.nn_utils.independence import Watch, run_through
@@ -31,6 +32,7 @@ class Rehearsal:
         original: Network that both were made from, for messages.
         tolerance: Accepted relative difference in float32.
         watch: Sees to it that the pruned network has nothing to do with the original; None where that was seen before.
+        outputs: What of the outputs is compared.
     """
 
     pruned: nn.Module
@@ -39,6 +41,7 @@ class Rehearsal:
     original: nn.Module
     tolerance: float
     watch: Watch | None = None
+    outputs: UsedOutputs = EVERYTHING
 
     def evaluate(self, calls: int = 1) -> tuple[str, int, int]:
         """Compare outputs in evaluation mode, of several calls in a row.
@@ -51,10 +54,10 @@ class Rehearsal:
         """
         count = Watch([]) if self.watch is not None else None
         for _ in range(calls):
-            found = self._run_pruned(training=False)
+            found = self._run_pruned(self.outputs)
             if isinstance(found, Exception):
                 return f"{STOPS} ({in_words(found)})", 0, 0
-            problem = self._difference(found, run_through(self.reference, self.inputs, count), self.tolerance)
+            problem = self._difference(found, self._run_reference(count), self.tolerance)
             if problem:
                 return problem, 0, 0
         return ("", self.watch.flops, count.flops) if self.watch is not None and count is not None else ("", 0, 0)
@@ -69,28 +72,35 @@ class Rehearsal:
             UnsupportedModelError: The pruned network uses the original.
         """
         draws, expected_draws = CommonDraws(), CommonDraws()
-        found = self._run_pruned(training=True, draws=draws)
+        used = Forgiving(self.outputs)
+        found = self._run_pruned(used, training=True, draws=draws)
+        used.gave_up = False
         try:
             with expected_draws:
                 backward = isinstance(found, Exception)  # if the reference can't do it either, it isn't the cut
-                expected = run_through(self.reference, self.inputs, training=True, backward=backward)
+                expected = run_through(self.reference, self.inputs, training=True, backward=backward, gather=used)
         except Exception:
             return None
         if isinstance(found, Exception):
             return f"{STOPS} in training ({in_words(found)})"
+        if used.gave_up:
+            found, expected = _of_equal_shapes(found, expected)
         if draws.integers != expected_draws.integers:
             shapes, wanted = ([list(one.shape) for one in outputs] for outputs in (found, expected))
             return "" if shapes == wanted else f"{STOPS} in training (outputs {shapes} in place of {wanted})"
         problem = self._difference(found, expected, max(self.tolerance, _TRAINING_TOLERANCE))
         return f"in training, {problem}" if problem else ""
 
+    def _run_reference(self, count: Watch | None) -> list[Tensor]:
+        return run_through(self.reference, self.inputs, count, gather=self.outputs)
+
     def _run_pruned(
-        self, *, training: bool, draws: AbstractContextManager[Any] | None = None
+        self, gather: Gather, *, training: bool = False, draws: AbstractContextManager[Any] | None = None
     ) -> list[Tensor] | Exception:
         found: list[Tensor] | Exception
         try:
             with draws or nullcontext():
-                found = run_through(self.pruned, self.inputs, self.watch, training=training)
+                found = run_through(self.pruned, self.inputs, self.watch, training=training, gather=gather)
         except Exception as error:
             found = error
         if self.watch is not None:
@@ -106,6 +116,14 @@ class Rehearsal:
         if found.relative <= accepted:
             return ""
         return f"the pruned network differs from the masked one by {found.relative:.1g} of its largest output"
+
+
+def _of_equal_shapes(found: list[Tensor], expected: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The outputs that kept their shape, where it can't be told which are used; all if their number differs."""
+    if len(found) != len(expected):
+        return found, expected
+    pairs = [(one, other) for one, other in zip(found, expected, strict=True) if one.shape == other.shape]
+    return [one for one, _ in pairs], [other for _, other in pairs]
 
 
 def in_words(error: Exception) -> str:

@@ -13,6 +13,7 @@ from evoprune.channels.rehearsal import STOPS, Rehearsal, in_words
 from evoprune.channels.surgery import prune
 from evoprune.channels.trial_cuts import Bits, Trial, trials, widths_that_stay
 from evoprune.channels.verify import in_float64
+from evoprune.data.used_outputs import EVERYTHING, UsedOutputs
 from evoprune.errors import UnsupportedModelError
 from evoprune.nn_utils.calling import call_model, in_mode, named_tensors
 from evoprune.nn_utils.cloning import clone
@@ -40,12 +41,20 @@ class SelfCheck:
         example_inputs: Inputs of one forward pass.
         original: Network that `model` was copied from.
         keeps_state: Whether a pass changes what the model keeps, so that the next one may differ.
+        outputs: What of the outputs is compared.
     """
 
     def __init__(
-        self, model: nn.Module, example_inputs: Any, original: nn.Module | None = None, *, keeps_state: bool = False
+        self,
+        model: nn.Module,
+        example_inputs: Any,
+        original: nn.Module | None = None,
+        *,
+        keeps_state: bool = False,
+        outputs: UsedOutputs = EVERYTHING,
     ) -> None:
         self._model, self._inputs, self._keeps_state = model, example_inputs, keeps_state
+        self._outputs = outputs
         self._original = model if original is None else original
         self._watched: set[bool] = set()
         self._wide: tuple[nn.Module, Any] | None = None
@@ -133,7 +142,7 @@ class SelfCheck:
             disturb(reference, space, plan)
         watch = None if trial.training in self._watched else Watch([self._original, model])
         self._watched.add(trial.training)
-        return Rehearsal(prune(model, plan), reference, inputs, self._original, _NARROW_TOLERANCE, watch)
+        return Rehearsal(prune(model, plan), reference, inputs, self._original, _NARROW_TOLERANCE, watch, self._outputs)
 
     def _miscounted(self, space: PruningSpace, bits: Bits, flops: int, full: int, calls: int) -> str:
         """Compare what the pruned network computed with the prediction, where the prediction holds for the dense one."""

@@ -37,6 +37,13 @@ def inspect_model(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Names to leave as they are; repeatable.")
     ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What you use of the outputs: logits, 0, 1.boxes or package.module:function; repeatable.",
+        ),
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Your own copy of the recipe's data.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
@@ -52,7 +59,8 @@ def inspect_model(
         raise UsageError(
             f"{model} comes without a Task to measure accuracy with", "return (model, evoprune.Task, example_inputs)"
         )
-    space = analyze(loaded.model, loaded.example_inputs, exclude=exclude or ())
+    used = outputs or (None if loaded.task is None else loaded.task.outputs)
+    space = analyze(loaded.model, loaded.example_inputs, exclude=exclude or (), outputs=used)
     measured = _measure(loaded.model, space, loaded.task) if sensitivity and loaded.task is not None else {}
     inspection = inspect_space(loaded.model, space, loaded.example_inputs, measured.get("lost"))
     notes = [*([] if space.groups else [nothing_to_prune(space)]), *loaded.notes(measured.get("dense"))]

@@ -71,7 +71,7 @@ def measure_tables(
         runtime_of(runtime)
     device = resolve_device(device_name, setting="--device")
     loaded = load_inspected(name, data_dir, None)
-    space = analyze(loaded.model, loaded.example_inputs)
+    space = analyze(loaded.model, loaded.example_inputs, outputs=None if loaded.task is None else loaded.task.outputs)
     if not space.groups:
         raise UnsupportedModelError(nothing_to_prune(space))
     model = arranged(loaded.model.to(device), channels_last=channels_last)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=10**9)]
@@ -44,6 +44,10 @@ OneOrMore = BeforeValidator(_in_a_list)
 
 Words = Annotated[tuple[str, ...], OneOrMore]
 SomeWords = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), OneOrMore]
+
+
+OutputNames = Annotated[tuple[StrictStr | StrictInt, ...], Field(min_length=1), OneOrMore]
+"""Parts of what a network returns: names, indices, paths."""
 
 
 def absolute(path: Path | None) -> Path | None:

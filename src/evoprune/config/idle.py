@@ -86,7 +86,16 @@ def _idle_without_ladder() -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _idle_of_masks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     masks = config.masks
-    channels = ("layer_types", "round_to", "criteria", "criteria_samples", "baselines", "also_measure", "latency_table")
+    channels = (
+        "outputs",
+        "layer_types",
+        "round_to",
+        "criteria",
+        "criteria_samples",
+        "baselines",
+        "also_measure",
+        "latency_table",
+    )
     yield ("fitness.w_macs", *(f"search.{key}" for key in channels)), "on weight masks, only on channels"
     if masks.mode != "layers":
         yield ("masks.order",), f"in masks.mode {masks.mode}, which doesn't take the layers in turn"

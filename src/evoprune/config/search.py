@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from evoprune.config.fields import AbsolutePath, PositiveInt, Section, SomeWords, Words
+from evoprune.config.fields import AbsolutePath, OutputNames, PositiveInt, Section, SomeWords, Words
 from evoprune.config.presets import MASK_ENCODINGS, bounds_a_cost
 from evoprune.errors import ConfigError
 from evoprune.objectives.constraint import Constraint
@@ -86,6 +86,11 @@ class SearchConfig(Section):
         description="names or patterns of layers to prune; all when null. Of channels: the outputs of these may go, no others'",
     )
     exclude: Words = Field((), description="names or patterns of modules or parameters that stay as they are")
+    outputs: OutputNames | None = Field(
+        None,
+        description="what is used of the network's outputs: a name such as logits, an index, a path such as 1.boxes, several of "
+        "these, or package.module:function; the rest may change. What the recipe's task says when null",
+    )
     layer_types: SomeWords | None = Field(
         None, description="layers whose units get a bit, such as [conv]; all when null"
     )

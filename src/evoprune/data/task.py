@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset, IterableDataset
 from evoprune.data.base import Pair, Source
 from evoprune.data.loaders import LoaderSource
 from evoprune.data.overlap import overlap
+from evoprune.data.used_outputs import EVERYTHING, Outputs, UsedOutputs
 from evoprune.errors import DataError
 from evoprune.metrics import accuracy
 from evoprune.metrics.base import Metric, SetMetric, card_of
@@ -39,6 +41,7 @@ class Task:
             ready-made one of `evoprune.metrics`, or one with a name, unit and direction of its own; or an object with `update`,
             `compute` and `reset`, such as torchmetrics' metrics. Top-1 accuracy when left out, for integer targets.
         class_names: Names of the classes, for reports.
+        outputs: What loss and metric read of the outputs, as for `evoprune.analyze`; everything when None. The rest may change.
 
     Args:
         batch_dim: Dimension of the samples in the inputs, such as 1 for [time, batch, features]. Needed only for sets that are no
@@ -49,6 +52,7 @@ class Task:
         DataError: A set is empty or drops all it has, can be read only once, shares samples with another, or train and val
             can't be joined; or it can't be told which way the metric is better.
         ConfigError: There is no metric of that name.
+        UsageError: `outputs` says nothing that could be a part of them.
     """
 
     train: Source
@@ -57,6 +61,7 @@ class Task:
     loss: Loss = functional.cross_entropy
     metric: Metric = accuracy
     class_names: Sequence[str] = ()
+    outputs: UsedOutputs = EVERYTHING
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Task:
         batch_dim: int | None = None,
         *,
         select: Source | Iterable[Pair] | Dataset[Any] | None = None,
+        outputs: Outputs = None,
     ) -> None:
         given = {"train": train, "val": _one_of(val, select), "test": test}
         sources = {name: as_source(data, name, batch_dim) for name, data in given.items()}
@@ -77,7 +83,8 @@ class Task:
         # The final training needs them as one; better to hear now that they can't be than after the search.
         sources["train"].head(1).joined(sources["val"].head(1))
         judged_by = _metric(metric, loss)
-        for name, value in {**sources, "loss": loss, "metric": judged_by, "class_names": tuple(class_names)}.items():
+        own = {"loss": loss, "metric": judged_by, "class_names": tuple(class_names), "outputs": UsedOutputs.of(outputs)}
+        for name, value in {**sources, **own}.items():
             object.__setattr__(self, name, value)
 
     def close(self) -> None:
@@ -85,6 +92,12 @@ class Task:
         for source in (self.train, self.val, self.test):
             if isinstance(source, LoaderSource):
                 source.close()
+
+    def with_outputs(self, outputs: Outputs) -> Task:
+        """The same task, with other outputs that its loss and metric read."""
+        twin = copy.copy(self)
+        object.__setattr__(twin, "outputs", UsedOutputs.of(outputs))
+        return twin
 
     @property
     def select(self) -> Source:

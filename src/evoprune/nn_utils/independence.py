@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.data.trees import map_tensors, tensors_in
+from evoprune.data.used_outputs import EVERYTHING, Gather
 from evoprune.errors import UnsupportedModelError
 from evoprune.nn_utils.calling import call_model, in_mode, named_tensors
 from evoprune.nn_utils.cloning import clone
@@ -119,7 +120,13 @@ def check_independent(copied: nn.Module, example_inputs: Any, originals: Sequenc
 
 
 def run_through(
-    model: nn.Module, example_inputs: Any, watch: Watch | None = None, *, training: bool = False, backward: bool = True
+    model: nn.Module,
+    example_inputs: Any,
+    watch: Watch | None = None,
+    *,
+    training: bool = False,
+    backward: bool = True,
+    gather: Gather = EVERYTHING,
 ) -> list[Tensor]:
     """Run a copy, in evaluation mode without gradients, or in training with a backward pass.
 
@@ -129,9 +136,10 @@ def run_through(
         watch: Active meanwhile.
         training: The mode.
         backward: Whether training includes a backward pass.
+        gather: Takes the tensors that count from the outputs.
 
     Returns:
-        All output tensors, detached.
+        The output tensors that count, detached.
     """
     backward = backward and training
     if backward:  # inputs made for inference can't be saved for the way back
@@ -145,7 +153,7 @@ def run_through(
         if watch is not None:
             stack.enter_context(watch)
             stack.enter_context(watch.calls())
-        outputs = list(tensors_in(call_model(model, example_inputs)))
+        outputs = gather(call_model(model, example_inputs))
         totals = [output.abs().sum() for output in outputs if output.requires_grad]
         if backward and totals and not (watch is not None and watch.found):
             torch.autograd.backward(totals)

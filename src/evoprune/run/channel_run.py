@@ -97,7 +97,7 @@ class ChannelRun:
         if self.start is not None:
             self.start.check(store)
         if self.trains_baseline:
-            space = self.target.space(problem.model, problem.example_inputs, self_check=False)
+            space = self.target.space(problem.model, problem, self_check=False)
             self.target.encoding(space, model=problem.model)
         check_bounds(self.bounds, problem.task.card)
 
@@ -138,9 +138,7 @@ class _Prepared:
 def _prepare(kind: ChannelRun, run: OpenedRun) -> _Prepared:
     problem, parts = run.problem, run.parts
     with stage("analysis", parts.notify):
-        space = parts.guard().train(
-            "analysis", problem.model, lambda _: kind.target.space(problem.model, problem.example_inputs)
-        )
+        space = parts.guard().train("analysis", problem.model, lambda _: kind.target.space(problem.model, problem))
         parts.store.pin("space", space.fingerprint)
         orders = kind.seeding.orders(run, space)
         figures = _dense_figures(run)

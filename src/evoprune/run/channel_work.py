@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from torch import nn
 
@@ -14,6 +14,7 @@ from evoprune.channels.encoding import Encoding, EncodingFactory
 from evoprune.channels.latency.objective import predicted
 from evoprune.channels.orders import Orders
 from evoprune.data.trees import moved
+from evoprune.data.used_outputs import EVERYTHING, UsedOutputs
 from evoprune.evaluation.base import Bounds, evaluate
 from evoprune.evaluation.channels import ChannelEvaluator
 from evoprune.evaluation.inheritance import Trained, read_trained, trained_bytes
@@ -53,6 +54,7 @@ class ChannelTarget:
         layer_types: Layers whose units get a bit; None: all.
         round_to: Kept widths are multiples of this.
         constraints: Bounds on objectives; what can be predicted of them, genomes keep by construction.
+        outputs: What is used of the network's outputs; what the task says where that is everything.
     """
 
     encoding_name: str
@@ -61,15 +63,18 @@ class ChannelTarget:
     layer_types: tuple[str, ...] | None
     round_to: int
     constraints: tuple[Constraint, ...] = ()
+    outputs: UsedOutputs = EVERYTHING
 
-    def space(self, model: nn.Module, example_inputs: Any, *, self_check: bool = True) -> PruningSpace:
-        """What the run may prune from `model`: the same at every call.
+    def space(self, model: nn.Module, problem: Problem, *, self_check: bool = True) -> PruningSpace:
+        """What the run may prune from `model`, the dense network of `problem`: the same at every call.
 
         Raises:
             UnsupportedModelError: The model can't be analysed.
-            UsageError: Layers to prune or to exclude name nothing, or what can't be pruned.
+            UsageError: Layers to prune or to exclude name nothing, or what can't be pruned; what is used of the outputs isn't
+                there.
         """
-        space = analyze(model, example_inputs, exclude=self.exclude, self_check=self_check)
+        used = problem.task.outputs if self.outputs.everything else self.outputs
+        space = analyze(model, problem.example_inputs, exclude=self.exclude, outputs=used, self_check=self_check)
         return space if self.layers is None else only_layers(space, model, self.layers)
 
     def budget(

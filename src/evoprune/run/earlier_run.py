@@ -92,7 +92,7 @@ class EarlierRun:
         self._check_network(manifest, run, space)
         hands_on = self.inherits and manifest.pinned.get("data") == run.parts.store.manifest.pinned["data"]
         problem = run.problem
-        theirs = stored_encoding(self.directory, self.target(self.directory), problem.model, problem.example_inputs)
+        theirs = stored_encoding(self.directory, self.target(self.directory), problem.model, problem)
         networks: list[BegunNetwork] = []
         same = 0
         for entry in self._chosen(most):

@@ -87,7 +87,7 @@ class PointFinish:
             encoding = opened.guard.train(
                 "analysis",
                 problem.model,
-                lambda _: stored_encoding(directory, self.target, problem.model, problem.example_inputs),
+                lambda _: stored_encoding(directory, self.target, problem.model, problem),
             )
         return CandidateNetworks(
             problem,

@@ -115,8 +115,7 @@ class ChannelPoints:
 
     @cached_property
     def _encoding(self) -> Encoding:
-        example_inputs = self._files.source.load().example_inputs
-        return stored_encoding(self._files.directory, self._target, self._files.dense, example_inputs)
+        return stored_encoding(self._files.directory, self._target, self._files.dense, self._files.source.load())
 
     def _point(self, entry: JournalEntry, build: Callable[[PruningPlan], nn.Module]) -> Point:
         if entry.genome is None:

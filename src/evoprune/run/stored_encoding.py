@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -12,6 +11,7 @@ from evoprune.channels.encoding import Encoding
 from evoprune.errors import ReplayMismatchError, StoreCorruptedError
 from evoprune.plan import PruningPlan
 from evoprune.run.channel_work import STEP, ChannelTarget
+from evoprune.run.problem import Problem
 from evoprune.run.seeding_criteria import FILE as ORDERS
 from evoprune.run.seeding_criteria import read_orders
 from evoprune.store.claim import MANIFEST
@@ -19,21 +19,21 @@ from evoprune.store.journal import JournalEntry
 from evoprune.store.manifest import Manifest, read_manifest
 
 
-def stored_encoding(directory: Path, target: ChannelTarget, model: nn.Module, example_inputs: Any) -> Encoding:
+def stored_encoding(directory: Path, target: ChannelTarget, model: nn.Module, problem: Problem) -> Encoding:
     """The encoding of a run's journal.
 
     Args:
         directory: The run directory.
         target: Says which channels the run may prune.
         model: The trained dense network.
-        example_inputs: Inputs of one forward pass.
+        problem: What the run is about.
 
     Raises:
         ReplayMismatchError: The network is not the one that the run has pruned.
         StoreCorruptedError: The orders of the units are missing, or not what was written.
     """
     manifest = read_manifest(directory / MANIFEST) or Manifest()
-    space = target.space(model, example_inputs)
+    space = target.space(model, problem)
     if manifest.pinned.get("space", space.fingerprint) != space.fingerprint:
         raise ReplayMismatchError(
             f"the network has other layers or widths than the one that the run in {directory} pruned",

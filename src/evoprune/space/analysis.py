@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from evoprune.data.used_outputs import EVERYTHING, UsedOutputs
 from evoprune.name_patterns import one_or_more
 from evoprune.nn_utils.exclusion import excluded_tensors
 from evoprune.nn_utils.fingerprint import fingerprint
@@ -35,19 +36,22 @@ class Traced:
     keeps_state: bool
 
 
-def trace_space(model: nn.Module, example_inputs: Any, exclude: str | Sequence[str] = ()) -> PruningSpace:
+def trace_space(
+    model: nn.Module, example_inputs: Any, exclude: str | Sequence[str] = (), outputs: UsedOutputs = EVERYTHING
+) -> PruningSpace:
     """What may be pruned as far as the trace can tell.
 
     Args:
         model: Any eager module; untouched.
         example_inputs: A tensor, a tuple or list of arguments, or a dict of keyword arguments.
         exclude: Names or patterns (`layer1.*`) of modules, with all that is in them, or of parameters that must stay as they are.
+        outputs: What of the outputs is used; the rest may change.
 
     Raises:
         UnsupportedModelError: The model is not eager, or can't run on the inputs.
-        UsageError: A pattern of `exclude` names nothing.
+        UsageError: A pattern of `exclude` names nothing, or `outputs` no part of the outputs.
     """
-    return traced(model, example_inputs, exclude).space
+    return traced(model, example_inputs, exclude, outputs=outputs).space
 
 
 def traced(
@@ -57,6 +61,7 @@ def traced(
     readings: Mapping[str, int] | None = None,
     *,
     training: bool = False,
+    outputs: UsedOutputs = EVERYTHING,
 ) -> Traced:
     """Trace the space as `trace_space` does, and return what else came up.
 
@@ -67,9 +72,10 @@ def traced(
         readings: `{module: which of the dimensions that it splits one into may be cut}`, counted from the end as -1, -2, ...; the
             innermost where nothing is said.
         training: Follow a pass in training mode as well.
+        outputs: What of the outputs is used, as for `trace_space`.
     """
     excluded = excluded_tensors(model, one_or_more(exclude))
-    couplings = trace(model, example_inputs, readings or {}, training=training)
+    couplings = trace(model, example_inputs, readings or {}, training=training, outputs=outputs)
     for block in couplings.blocks.values():
         if block.tensor in excluded:
             couplings.freeze_first(block, f"is excluded by {excluded[block.tensor]!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evoprune.config.schema import Config
+from evoprune.data.used_outputs import UsedOutputs
 from evoprune.nn_utils.runtimes.names import ONNXRUNTIME
 from evoprune.nn_utils.runtimes.onnx_sessions import check_installed
 from evoprune.objectives.latency_names import how_of
@@ -61,8 +62,18 @@ def _seeding(config: Config) -> Seeding:
 
 
 def channel_target(config: Config) -> ChannelTarget:
-    """Which channels may go, and what a genome means."""
+    """Which channels may go, and what a genome means.
+
+    Raises:
+        ConfigError: There is no function that is named for the outputs.
+    """
     search = config.search
     return ChannelTarget(
-        search.encoding, config.layers, search.exclude, search.layer_types, search.round_to, constraints_of(config)
+        search.encoding,
+        config.layers,
+        search.exclude,
+        search.layer_types,
+        search.round_to,
+        constraints_of(config),
+        UsedOutputs.of(search.outputs),
     )

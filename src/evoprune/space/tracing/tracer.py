@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evoprune.data.trees import tensors_in
+from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
 from evoprune.nn_utils.calling import named_tensors, run_example, undisturbed
 from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
@@ -24,7 +25,14 @@ from evoprune.space.tracing.rules.call import Call
 from evoprune.space.tracing.rules.modules import ModuleRule, module_rule
 
 
-def trace(model: nn.Module, example_inputs: Any, readings: Mapping[str, int], *, training: bool = False) -> Couplings:
+def trace(
+    model: nn.Module,
+    example_inputs: Any,
+    readings: Mapping[str, int],
+    *,
+    training: bool = False,
+    outputs: UsedOutputs = EVERYTHING,
+) -> Couplings:
     """The couplings of `model` on the path that `example_inputs` take; the model is untouched.
 
     Args:
@@ -32,20 +40,25 @@ def trace(model: nn.Module, example_inputs: Any, readings: Mapping[str, int], *,
         example_inputs: A tensor, a tuple or list of arguments, or a dict of keyword arguments.
         readings: `{module: which dimension of a split may be cut}`, from the end; -1 where nothing is said.
         training: Follow a second pass in training mode as well, for the tensors that are read there alone.
+        outputs: What of the outputs is used; the rest may change.
 
     Raises:
         UnsupportedModelError: The model is not eager, or can't run on these inputs.
+        UsageError: The outputs have no part that is called as `outputs` says.
     """
     require_eager(model)
     tracer = Tracer(model, readings)
-    outputs = tracer.run(example_inputs, training=False)
+    reached = tracer.run(example_inputs, outputs, training=False)
     if training:
         work = len(tracer.couplings.work)
-        outputs += tracer.run(example_inputs, training=True)
+        used = Forgiving(outputs)
+        found = tracer.run(example_inputs, used, training=True)
+        # Where it can't be told which of them are used, the self-check compares those that keep their shape.
+        reached += [] if used.gave_up else found
         del tracer.couplings.work[work:]  # costs are those of evaluation
     list_idle(model, tracer.ran, tracer.knows, tracer.couplings)
     freeze_scripted(model, tracer.couplings)
-    for tensor in outputs:
+    for tensor in reached:
         tracer.check_taint(tensor)
         for atoms in tracer.labels(tensor).dims.values():
             tracer.couplings.freeze(atoms, "reaches the model's output")
@@ -69,8 +82,8 @@ class Tracer(WatchingMode):
         self._paused = False
         self.recorder = Recorder(self)
 
-    def run(self, example_inputs: Any, *, training: bool) -> list[Tensor]:
-        """Follow one pass; its output tensors.
+    def run(self, example_inputs: Any, gather: Gather, *, training: bool) -> list[Tensor]:
+        """Follow one pass; the output tensors that count.
 
         Raises:
             UnsupportedModelError: The model can't run on these inputs.
@@ -83,7 +96,7 @@ class Tracer(WatchingMode):
             stack.enter_context(module_path(model, self.path, self.ran))
             stack.enter_context(whole_modules(model, self))
             with self:
-                outputs = list(tensors_in(run_example(model, example_inputs)))
+                outputs = gather(run_example(model, example_inputs))
         self.couplings.keeps_state |= snapshot.changed and not training
         return outputs
 
