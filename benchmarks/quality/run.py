@@ -10,7 +10,9 @@ Every cell is a file of its own and is measured once; a run that was interrupted
 - the best of them by that score, and the median one: trained for as long as evolved has had in all, search included.
 
 `--cost` names what is bounded: MACs, or a latency such as `latency_ms@batch=64`, for which all cuts are brought onto the same
-budget by the table that the evolved run has measured; the finished networks are then timed whole, by turns.
+budget by the table that the evolved run has measured; the finished networks are then timed whole, by turns. `--criteria-by macs`
+cuts as a tool does that knows no milliseconds: by MACs, at any width, to the largest share of them at which the network, measured whole, keeps
+the budget.
 
 All are judged on the test set once, with the same retraining schedule. The difference to the best criterion has a standard error
 over the test samples, which all networks see.
@@ -52,6 +54,8 @@ from evoprune.space.latency_files import tables_of
 CPU = torch.device("cpu")
 CHOOSING = 20_000
 """Images that each criterion's cut is trained on before the best is chosen."""
+HALVINGS = 7
+"""Networks that are timed to find where a criterion's cut keeps a latency."""
 
 
 def main() -> None:
@@ -59,6 +63,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     parser.add_argument("--networks", nargs="+", default=["fashion-mnist-cnn", "mnist-cnn"])
     parser.add_argument("--cost", default="macs", help="what is bounded, such as latency_ms@batch=64")
+    parser.add_argument(
+        "--criteria-by", choices=["cost", "macs"], default="cost", help="what criteria cut by where a latency is bounded"
+    )
     parser.add_argument("--keep", nargs="+", type=float, default=[0.25, 0.1, 0.03], help="shares of the dense cost")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument(
@@ -86,7 +93,8 @@ def main() -> None:
 def cell_name(args: argparse.Namespace, network: str, keep: float, seed: int) -> str:
     """What a cell's files are called."""
     cost = "" if args.cost == "macs" else f"-{args.cost.replace('@', '-')}"
-    return f"{network}{cost}-{keep:g}-{seed}"
+    by = "" if args.criteria_by == "cost" else f"-by-{args.criteria_by}"
+    return f"{network}{cost}{by}-{keep:g}-{seed}"
 
 
 def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> dict:
@@ -97,7 +105,7 @@ def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> d
     problem = recipe_source(config).load()
     put_weights(problem.model, read_weights(dense), str(dense))
     started = time.process_time()
-    cuts = criteria_cuts(problem, config, result.directory, seed)
+    cuts = criteria_cuts(args, problem, config, result.directory, seed)
     losses = {name: chosen_loss(problem, config, plan, seed) for name, plan in cuts.items()}
     ranked = sorted(losses, key=losses.get)
     epochs = config.training.retrain_epochs / (1 - config.search.share)
@@ -123,6 +131,11 @@ def measure(args: argparse.Namespace, network: str, keep: float, seed: int) -> d
         "latency_ms": latencies(args.cost, {"dense": problem.model, **networks}, problem.example_inputs),
         "to_median": float((correct["evolved"] - correct["median"]).mean()),
         "cost": args.cost,
+        "criteria_by": args.criteria_by,
+        "macs": {
+            name: ep.count(one, problem.example_inputs).macs
+            for name, one in {"dense": problem.model, **networks}.items()
+        },
         "cpu_s": {**times, "criteria": time.process_time() - started},
         "torch": torch.__version__,
     }
@@ -173,7 +186,7 @@ def evolve(args: argparse.Namespace, config, name: str) -> tuple[ep.Result, dict
     return result, times
 
 
-def criteria_cuts(problem, config, directory: Path, seed: int) -> dict:
+def criteria_cuts(args: argparse.Namespace, problem, config, directory: Path, seed: int) -> dict:
     """The plan of every criterion at the budget of the run in `directory`, global and uniform."""
     space = ep.analyze(problem.model, problem.example_inputs)
     orders = measure_orders(
@@ -181,13 +194,38 @@ def criteria_cuts(problem, config, directory: Path, seed: int) -> dict:
         seeds=SeedTree(seed).child("criteria"), notify=ignore,
     )  # fmt: skip
     bounds = [Constraint.parse(text) for text in config.search.constraints]
+    if args.criteria_by == "macs":
+        return cuts_by_macs(problem, space, orders, args.cost, bounds[0].bound)
     tables = {}
     if (directory / "latency.json").exists():
         tables = {bounds[0].objective: tables_of((directory / "latency.json").read_text())[0]}
+    return cuts_within(space, orders, bounds, round_to=config.search.round_to, tables=tables)
+
+
+def cuts_within(space, orders, bounds, *, round_to: int, tables: dict) -> dict:
+    """The plan of every criterion within bounds."""
     dense = {name: table.predicted_dense_ms for name, table in tables.items()}
     budget = planned_budget(bounds, space, planned_costs(space, tables), dense)
-    encoding = ChannelWidths(space, round_to=config.search.round_to, budget=budget, orders=orders)
+    encoding = ChannelWidths(space, round_to=round_to, budget=budget, orders=orders)
     return {name: encoding.decode(genome) for name, genome in at_budget(encoding).items()}
+
+
+def cuts_by_macs(problem, space, orders, cost: str, keep: float) -> dict:
+    """The plan of every criterion at the largest share of the MACs, found by halves, whose network takes `keep` of the dense latency."""
+    found = {}
+    names = list(cuts_within(space, orders, [Constraint.parse("macs<=0.5")], round_to=1, tables={}))
+    for name in names:
+        low, high = np.log(0.02), 0.0
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            plan = cuts_within(space, orders, [Constraint.parse(f"macs<={np.exp(middle)}")], round_to=1, tables={})[name]
+            pair = {"dense": problem.model, "cut": prune(problem.model, plan)}
+            timed = latencies(cost, pair, problem.example_inputs, most_s=1.5)
+            if timed["cut"] <= keep * timed["dense"]:
+                low, found[name] = middle, plan
+            else:
+                high = middle
+    return found
 
 
 def chosen_loss(problem, config, plan, seed: int) -> float:
@@ -221,7 +259,7 @@ def trained(problem, config, plan, schedule, source, seed: int):
     return model
 
 
-def latencies(cost: str, networks: dict, example_inputs) -> dict | None:
+def latencies(cost: str, networks: dict, example_inputs, most_s: float = 10) -> dict | None:
     """Milliseconds of a forward pass of each network, by turns; None where no latency is bounded."""
     if cost == "macs":
         return None
@@ -229,7 +267,7 @@ def latencies(cost: str, networks: dict, example_inputs) -> dict | None:
     inputs = example_inputs.expand(how.batch or 1, *example_inputs.shape[1:]).contiguous()
     with torch_threads(1), torch.inference_mode():
         runners = {name: forward_pass(network.eval(), inputs, how.runtime) for name, network in networks.items()}
-        return measure_latency_ms(runners, most_s=10)
+        return measure_latency_ms(runners, most_s=most_s)
 
 
 def correctness(model, task) -> np.ndarray:
