@@ -10,9 +10,9 @@ Every cell is a file of its own and is measured once; a run that was interrupted
 - the best of them by that score, and the median one: trained for as long as evolved has had in all, search included.
 
 `--cost` names what is bounded: MACs, or a latency such as `latency_ms@batch=64`, for which all cuts are brought onto the same
-budget by the table that the evolved run has measured; the finished networks are then timed whole, by turns. `--criteria-by macs`
-cuts as a tool does that knows no milliseconds: by MACs, at any width, to the largest share of them at which the network, measured whole, keeps
-the budget.
+budget by the table that the evolved run has measured; the finished networks are then timed whole, by turns. `--criteria-by
+macs` cuts as a tool does that knows no milliseconds: by MACs, at any width, to the largest share of them at which the network,
+measured whole, keeps the budget.
 
 All are judged on the test set once, with the same retraining schedule. The difference to the best criterion has a standard error
 over the test samples, which all networks see.
@@ -64,7 +64,10 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["fashion-mnist-cnn", "mnist-cnn"])
     parser.add_argument("--cost", default="macs", help="what is bounded, such as latency_ms@batch=64")
     parser.add_argument(
-        "--criteria-by", choices=["cost", "macs"], default="cost", help="what criteria cut by where a latency is bounded"
+        "--criteria-by",
+        choices=["cost", "macs"],
+        default="cost",
+        help="what criteria cut by where a latency is bounded",
     )
     parser.add_argument("--keep", nargs="+", type=float, default=[0.25, 0.1, 0.03], help="shares of the dense cost")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -211,14 +214,16 @@ def cuts_within(space, orders, bounds, *, round_to: int, tables: dict) -> dict:
 
 
 def cuts_by_macs(problem, space, orders, cost: str, keep: float) -> dict:
-    """The plan of every criterion at the largest share of the MACs, found by halves, whose network takes `keep` of the dense latency."""
+    """The plan of every criterion at the largest share of the MACs whose network takes `keep` of the dense latency."""
     found = {}
     names = list(cuts_within(space, orders, [Constraint.parse("macs<=0.5")], round_to=1, tables={}))
     for name in names:
         low, high = np.log(0.02), 0.0
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            plan = cuts_within(space, orders, [Constraint.parse(f"macs<={np.exp(middle)}")], round_to=1, tables={})[name]
+            plan = cuts_within(space, orders, [Constraint.parse(f"macs<={np.exp(middle)}")], round_to=1, tables={})[
+                name
+            ]
             pair = {"dense": problem.model, "cut": prune(problem.model, plan)}
             timed = latencies(cost, pair, problem.example_inputs, most_s=1.5)
             if timed["cut"] <= keep * timed["dense"]:
