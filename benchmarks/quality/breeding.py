@@ -119,7 +119,7 @@ def measure(args: argparse.Namespace, way: str, keep: float, seed: int) -> dict:
         ladder_module, "ladder", searches()[way]
     ):  # which the name `ladder` stands for; no setting chooses these
         result = ep.evolve(
-            model, task, torch.zeros(1, 1, 28, 28), factory=Deep, seed=seed, config=settings(args, way, keep),
+            model, task, torch.zeros(1, 1, 28, 28), seed=seed, config=settings(args, way, keep),
             out=args.out / f"run-{way}-{args.seeding}-{keep:g}-{seed}",
         )  # fmt: skip
     entries = [one for one in read_journal(result.directory / "evaluations.jsonl") if one.evaluation.objectives]
@@ -198,7 +198,7 @@ def trained_network(out: Path, seed: int) -> tuple[nn.Module, ep.Task]:
             "ga": {"pop_size": 2, "num_generations": 1},
             "execution": {"training_threads": 1, "workers": 1},
         }
-        ep.evolve(model, task, torch.zeros(1, 1, 28, 28), factory=Deep, config=dense, seed=seed, out=path.parents[1])
+        ep.evolve(model, task, torch.zeros(1, 1, 28, 28), config=dense, seed=seed, out=path.parents[1])
     model.load_state_dict(load_file(path))
     return model, task
 

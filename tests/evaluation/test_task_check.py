@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from evoprune.data.task import Task
-from evoprune.errors import DataError
-from evoprune.evaluation.task_check import check_task
+from evoprune.errors import DataError, UnsupportedModelError
+from evoprune.evaluation.task_check import Uses, check_task
 from evoprune.rng import isolated_rng
 from tests.evaluation.doubles import CPU, network, points
 
@@ -17,9 +17,9 @@ def regression(count):
     return [(source.inputs, source.inputs[:, :1] * 2)]
 
 
-def checked(model=None, data=points, given=None, **arguments):
+def checked(model=None, data=points, given=None, **uses):
     task = Task(data(9), data(8), data(7), **(given or {}))
-    check_task(model or network(), task, device=CPU, **arguments)
+    check_task(model or network(), task, device=CPU, uses=Uses(**uses))
 
 
 class Returning(nn.Module):
@@ -190,3 +190,11 @@ def test_check_task_refuses_a_loss_with_gradients_for_others_than_the_network():
 
 def test_check_task_takes_a_loss_whose_parameters_are_frozen():
     checked(given={"loss": Centred().requires_grad_(False)})
+
+
+def test_check_task_refuses_to_distill_what_are_no_classes():
+    sums = Returning(lambda logits, _: logits.sum(1))
+    given = {"loss": lambda outputs, targets: (outputs - targets).square().mean(), "metric": "r2"}
+    checked(sums, given=given)
+    with pytest.raises(UnsupportedModelError, match="distillation compares outputs of classes"):
+        checked(sums, given=given, distills=True)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import evoprune as ep
 from evoprune.config.schema import make_config
@@ -61,6 +62,23 @@ def test_a_point_is_the_network_that_a_run_gives_whose_best_it_is(runs, run):
     theirs = json.loads((runs / "other" / "comparison.json").read_text())["pruned"]
     ours = done.comparison["pruned"]
     assert {**ours, "latency_ms": 0} == {**theirs, "latency_ms": 0}
+
+
+def test_a_distilled_network_is_nearer_to_the_dense_one_and_a_point_is_distilled_alike(tmp_path, run, seeded_torch):
+    directory, images = tmp_path / "distilled", tiny_recipe()[1].test
+    taught = {"training": {"distill": 1.0, "distill_temperature": 1.0, "retrain_epochs": 8, "retrain_lr": 0.01}}
+    targets = {"training": {**taught["training"], "distill": 0.0}}
+    execute(make_config(SMALL, FRONT, taught), RecipeSource(TINY, None, None, 0), directory)
+    assert (directory / "evaluations.jsonl").read_text() == (run / "evaluations.jsonl").read_text()
+    same = ep.finish(directory, point=best_of(directory)).model
+    plain = ep.finish(directory, point=best_of(directory), out=tmp_path / "plain", config=targets).model
+    made, dense = ep.load(directory / "artifact"), TinyCNN()
+    dense.load_state_dict(load_file(directory / "baseline" / "model.safetensors"))
+    with torch.no_grad():
+        inputs = next(iter(images.batches(256, device=torch.device("cpu"))))[0]
+        wanted, distilled, again, other = (model.eval()(inputs).softmax(1) for model in (dense, made, same, plain))
+    assert torch.equal(distilled, again)
+    assert (distilled - wanted).abs().mean() < 0.9 * (other - wanted).abs().mean()
 
 
 def test_a_point_leaves_the_run_as_it_was_and_counts_for_itself(run):

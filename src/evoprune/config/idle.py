@@ -61,6 +61,8 @@ def _idle(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
 def _idle_of_channels(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     masks = tuple(f"masks.{key}" for key in MasksConfig.model_fields if key != "layers")
     yield (*masks, "fitness.w_sparsity"), "on channels, only on weight masks"
+    if config.training.distill == 0:
+        yield ("training.distill_temperature",), "where nothing is distilled (training.distill)"
     if config.search.encoding == "channel-widths":
         yield ("ga.crossover", "ga.mutation"), "on channel-widths, which has operators of its own"
     elif config.search.encoding == "channel-bits" and config.ga.mutation == "swap":
@@ -97,6 +99,7 @@ def _idle_of_masks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         "latency_table",
     )
     yield ("fitness.w_macs", *(f"search.{key}" for key in channels)), "on weight masks, only on channels"
+    yield ("training.distill", "training.distill_temperature"), "on weight masks, which have masks.distill"
     if masks.mode != "layers":
         yield ("masks.order",), f"in masks.mode {masks.mode}, which doesn't take the layers in turn"
     if masks.goals is not None:

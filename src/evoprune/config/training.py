@@ -54,3 +54,10 @@ class TrainingConfig(Section):
     retrain_weight_decay: NonNegative | None = Field(
         None, description="weight decay of retraining; weight_decay when null"
     )
+    distill: Annotated[float, Field(ge=0, le=1)] = Field(
+        0,
+        description="share of the loss of retraining cut networks that is the distance to the dense network's outputs",
+    )
+    distill_temperature: Positive = Field(
+        4.0, description="temperature that softens the outputs of both networks, where they are those of classes"
+    )

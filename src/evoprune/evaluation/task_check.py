@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -17,6 +18,7 @@ from evoprune.data.batches import Batch, as_batch
 from evoprune.data.task import Task
 from evoprune.data.trees import tensors_in
 from evoprune.errors import DataError, EvopruneError
+from evoprune.evaluation.teacher import class_outputs
 from evoprune.metrics.base import Metric, SetMetric, direction_unknown, seems_lower_is_better
 from evoprune.metrics.losses import as_given, loss_value
 from evoprune.metrics.outputs import class_out_of_range, ignored_by, kind_of, logits_of
@@ -29,35 +31,48 @@ SAMPLES: Final = 32
 """Samples of each set that are looked at; a loader's own batch where that is larger."""
 
 
-def check_task(
-    model: nn.Module, task: Task, *, device: torch.device, learns: bool = True, scores_loss: bool = False
-) -> None:
+@dataclass(frozen=True)
+class Uses:
+    """What a run does with network, data and loss.
+
+    Attributes:
+        learns: Whether it trains.
+        distills: Whether cut networks learn from the outputs of the dense one.
+        scores_loss: Whether the loss is also computed on what the network returns in evaluation mode.
+    """
+
+    learns: bool = True
+    distills: bool = False
+    scores_loss: bool = False
+
+
+def check_task(model: nn.Module, task: Task, *, device: torch.device, uses: Uses = Uses()) -> None:
     """See that network, data, loss and metric go together; nothing of them is changed, and no value is kept.
 
     Args:
         model: The dense network, anywhere.
         task: Data, loss and metric.
         device: Device of the run.
-        learns: Whether the run trains.
-        scores_loss: Whether the loss is also computed on what the network returns in evaluation mode.
+        uses: What the run does with them.
 
     Raises:
         DataError: They don't; says what to change.
+        UnsupportedModelError: The run distills, and the outputs are not those of classes.
     """
     try:
         with isolated_rng(0):
             own = copy.deepcopy(model).to(device)
-            if learns:
-                _check_learning(own, task, device)
+            if uses.learns:
+                _check_learning(own, task, device, uses)
             for name in ("select", "test"):
-                _check_scoring(own, task, name, device, scores_loss=scores_loss and name == "select")
+                _check_scoring(own, task, name, device, scores_loss=uses.scores_loss and name == "select")
     except (RuntimeError, MemoryError) as error:
         # Where a batch has no room, training goes on with smaller ones.
         if not is_out_of_memory(error):
             raise
 
 
-def _check_learning(model: nn.Module, task: Task, device: torch.device) -> None:
+def _check_learning(model: nn.Module, task: Task, device: torch.device, uses: Uses) -> None:
     batch = _first(task.train, "train", device)
     inputs, targets = batch
     model.train()
@@ -70,6 +85,8 @@ def _check_learning(model: nn.Module, task: Task, device: torch.device) -> None:
                 return
             raise
         value = _loss(task, outputs, targets, "the loss failed on a batch of the train set")
+    if uses.distills:
+        class_outputs(outputs)
     if not value.requires_grad and any(parameter.requires_grad for parameter in model.parameters()):
         raise DataError(
             "the loss does not depend on any weight that is to be trained",

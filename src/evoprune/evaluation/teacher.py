@@ -12,6 +12,24 @@ from torch.nn import functional
 from evoprune.errors import UnsupportedModelError
 from evoprune.metrics.outputs import logits_of
 from evoprune.nn_utils.calling import call_model
+from evoprune.nn_utils.cloning import clone
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How much a network learns from another one.
+
+    Attributes:
+        share: Share of the loss that is the distance to its outputs, 0 to 1; the rest is the loss against the targets.
+        temperature: Divides the outputs of both networks before softmax, above 0.
+    """
+
+    share: float
+    temperature: float
+
+    def by(self, model: nn.Module) -> Teacher:
+        """A copy of `model` as the teacher."""
+        return Teacher(clone(model).eval(), self.share, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -47,19 +65,23 @@ class Teacher:
             Hinton et al. 2015, Distilling the knowledge in a neural network, arXiv:1503.02531.
         """
         with torch.no_grad():
-            wanted = _classes(call_model(self.model, inputs))
-        softened = functional.log_softmax(_classes(outputs) / self.temperature, dim=1)
+            wanted = class_outputs(call_model(self.model, inputs))
+        softened = functional.log_softmax(class_outputs(outputs) / self.temperature, dim=1)
         target = functional.log_softmax(wanted / self.temperature, dim=1)
         divergence = functional.kl_div(softened, target, reduction="none", log_target=True).sum(1).mean()
         return (1 - self.share) * loss + self.share * self.temperature**2 * divergence
 
 
-def _classes(outputs: Any) -> Tensor:
-    """Outputs as [n, classes, ...]."""
+def class_outputs(outputs: Any) -> Tensor:
+    """Outputs as [n, classes, ...].
+
+    Raises:
+        UnsupportedModelError: They aren't those of classes.
+    """
     logits = logits_of(outputs)
     if not isinstance(logits, Tensor) or logits.dim() < 2 or logits.shape[1] < 2:
         raise UnsupportedModelError(
-            "masks.distill compares outputs of classes, [samples, classes, ...], which this network does not give",
-            "set masks.distill to 0",
+            "distillation compares outputs of classes, [samples, classes, ...], which this network does not give",
+            "set training.distill (of weight masks: masks.distill) to 0",
         )
     return logits

@@ -12,8 +12,11 @@ from torch import nn
 
 from evoprune.data.trees import moved
 from evoprune.errors import ConfigError, DivergedError, ReplayMismatchError, UsageError
+from evoprune.evaluation.task_check import Uses
 from evoprune.events import Listener, TaskOpened
+from evoprune.nn_utils.weights import put_weights
 from evoprune.results import MetricCard
+from evoprune.run.baseline import stored_baseline
 from evoprune.run.final_report import Judge
 from evoprune.run.fingerprints import digests_of_data
 from evoprune.run.guarded import TrainingGuard
@@ -30,7 +33,7 @@ from evoprune.store.atomic import telling_of_full_disk, write_json
 from evoprune.store.claim import MANIFEST, Claim
 from evoprune.store.comparison import Comparison, read_comparison
 from evoprune.store.manifest import DONE, Manifest, read_manifest
-from evoprune.store.run_directory import ARTIFACT, COMPARISON
+from evoprune.store.run_directory import ARTIFACT, BASELINE, COMPARISON
 
 FINETUNED, POINT = "from_weights_sha256", "of_point"
 _MADE: Final = {FINETUNED: "a finished fine-tuning", POINT: "a finished point"}
@@ -113,7 +116,8 @@ class Addition:
         _check_same_metric(self.directory, problem)
         unsettled = self.workplace.laid_out(channels_last=False)
         guard = TrainingGuard(unsettled, claim, self.out, self.notify)
-        try_a_batch(problem, guard, unsettled.device, learns=self.epochs > 0)
+        uses = Uses(learns=self.epochs > 0, distills=self.learning.distillation is not None)
+        try_a_batch(problem, guard, unsettled.device, uses)
         return problem
 
 
@@ -144,6 +148,12 @@ class OpenedAddition:
     def judge(self) -> Judge:
         """Reads the test set."""
         return Judge(self.problem, self.workplace, self.claim)
+
+    def dense(self) -> nn.Module:
+        """The problem's own network, with the weights that the run trained it to, on the device and in eval mode."""
+        directory, model = self.what.directory, self.problem.model
+        put_weights(model, stored_baseline(directory, self.manifest.baseline_sha256), str(directory / BASELINE))
+        return self.workplace.place(model).eval()
 
     def train(self, model: nn.Module, training: Retraining) -> None:
         """Train `model` in place and leave it in eval mode.

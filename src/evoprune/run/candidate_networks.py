@@ -11,6 +11,7 @@ from torch import nn
 from evoprune.channels.encoding import Encoding
 from evoprune.channels.surgery import prune
 from evoprune.evaluation.inheritance import inherit, read_trained
+from evoprune.evaluation.teacher import Distillation, Teacher
 from evoprune.events import Decision, Listener
 from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.threads import torch_threads
@@ -48,6 +49,7 @@ class CandidateNetworks:
         encoding: Turns genomes into plans.
         states: What the search trained.
         epochs: Epochs of the last retraining.
+        distillation: What networks learn from the dense one besides; None: nothing.
         seeds: Root of the run's seeds.
         train: Trains a network in place.
         notify: Called with each event.
@@ -59,6 +61,7 @@ class CandidateNetworks:
     encoding: Encoding
     states: StateFolder
     epochs: float
+    distillation: Distillation | None
     seeds: SeedTree
     train: Callable[[nn.Module, Retraining], None]
     notify: Listener
@@ -79,12 +82,17 @@ class CandidateNetworks:
         with stage("retrain", self.notify, f"candidate {entry.index}: {figures}"):
             if "state" in entry.tags:
                 model = self._better_start(model, plan, str(entry.tags["state"]), seeds)
-            self.train(model, Retraining(name, task.train.joined(task.val), self.epochs, seeds, share=share))
+            samples = task.train.joined(task.val)
+            self.train(model, Retraining(name, samples, self.epochs, seeds, share=share, teacher=self._teacher))
         return plan, model
 
     def has_weights(self, entry: JournalEntry) -> bool:
         """Whether what the search trained is still there; of those that were given up it is not."""
         return "state" not in entry.tags or self.states.path(str(entry.tags["state"])).is_file()
+
+    @property
+    def _teacher(self) -> Teacher | None:
+        return None if self.distillation is None else self.distillation.by(self.problem.model)
 
     def _better_start(self, cut: nn.Module, plan: PruningPlan, state: str, seeds: SeedTree) -> nn.Module:
         """The cut with the dense network's weights or with those of the search, whichever does better after a short training."""

@@ -84,6 +84,7 @@ class ChannelFinish:
             self.encoding,
             StateFolder(parts.store.directory),
             parts.training.retrain_epochs,
+            parts.training.retraining.distillation,
             parts.seeds,
             run.retrainer.train,
             parts.notify,

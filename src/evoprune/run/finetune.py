@@ -79,6 +79,7 @@ class _Finetuning:
             what.seeds.child("finetune", str(self.card.get("weights_sha256"))),
             masks_as_tensors(model, plan) if isinstance(plan, MaskPlan) else None,
             stage="finetune",
+            teacher=None if what.learning.distillation is None else what.learning.distillation.by(self.opened.dense()),
         )
         self.opened.train(model, training)
 

@@ -12,7 +12,7 @@ import torch
 from evoprune.data.batches import Batch, as_batch
 from evoprune.data.trees import moved, tensors_in
 from evoprune.errors import DataError
-from evoprune.evaluation.task_check import check_task
+from evoprune.evaluation.task_check import Uses, check_task
 from evoprune.events import Caution, Listener, TaskOpened
 from evoprune.nn_utils.quantised import require_unquantised
 from evoprune.objectives.compute import uncounted_operations
@@ -46,6 +46,7 @@ class RunParts:
         seeds: Root of all seeds.
         checkpoint: File of trained weights for the dense network.
         learns: Whether anything is trained.
+        distills: Whether cut networks learn from the outputs of the dense one.
         wanted: Measures of candidates.
     """
 
@@ -58,6 +59,7 @@ class RunParts:
     seeds: SeedTree
     checkpoint: Path | None
     learns: bool
+    distills: bool
     wanted: Wanted
 
     def guard(self) -> TrainingGuard:
@@ -115,8 +117,8 @@ def open_run(parts: RunParts, check: Callable[[Problem], None]) -> OpenedRun:
         _check_layout(problem)
         check(problem)
         measures = choose_measures(parts.wanted, problem.task.card)
-        scores_loss = "loss" in measures.names
-        try_a_batch(problem, unsettled.guard(), parts.workplace.device, learns=parts.learns, scores_loss=scores_loss)
+        uses = Uses(learns=parts.learns, distills=parts.distills, scores_loss="loss" in measures.names)
+        try_a_batch(problem, unsettled.guard(), parts.workplace.device, uses)
         _name_uncounted(problem, notify)
     notify(TaskOpened(**problem.task.card.to_json(), objectives=tuple(one.name for one in measures.searched)))
     workplace = settle_layout(parts.workplace, problem, parts.training.baseline, store, notify)
@@ -130,9 +132,7 @@ def open_run(parts: RunParts, check: Callable[[Problem], None]) -> OpenedRun:
     return OpenedRun(parts, replace(problem, model=model, example_inputs=example_inputs))
 
 
-def try_a_batch(
-    problem: Problem, guard: TrainingGuard, device: torch.device, *, learns: bool, scores_loss: bool = False
-) -> None:
+def try_a_batch(problem: Problem, guard: TrainingGuard, device: torch.device, uses: Uses) -> None:
     """See that network, loss and metric work on a batch, before there is any work.
 
     Raises:
@@ -141,7 +141,7 @@ def try_a_batch(
     guard.train(
         "trying a batch",
         problem.model,
-        lambda _: check_task(problem.model, problem.task, device=device, learns=learns, scores_loss=scores_loss),
+        lambda _: check_task(problem.model, problem.task, device=device, uses=uses),
     )
 
 

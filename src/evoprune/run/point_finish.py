@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from torch import nn
-
 from evoprune.events import Decision
-from evoprune.nn_utils.weights import put_weights
 from evoprune.results import ModelReport
 from evoprune.run.addition import POINT, Addition, OpenedAddition
-from evoprune.run.baseline import stored_baseline
 from evoprune.run.candidate_networks import LAST_RETRAINING, CandidateNetworks
 from evoprune.run.channel_work import ChannelTarget
 from evoprune.run.final_report import save_finished, untimed
@@ -21,7 +17,6 @@ from evoprune.run.stopwatch import stage
 from evoprune.run.stored_encoding import stored_encoding
 from evoprune.store.comparison import Comparison, ModelFigures
 from evoprune.store.journal import JournalEntry
-from evoprune.store.run_directory import BASELINE
 from evoprune.store.states import StateFolder
 
 POINTS: Final = "points"
@@ -61,14 +56,8 @@ class PointFinish:
         """
         entry = self.entry
         with self.addition.opened({POINT: entry.index, "genome": entry.evaluation.genome}) as opened:
-            dense = self._with_weights(opened)
+            dense = opened.dense()
             return self._finished(replace(opened, problem=replace(opened.problem, model=dense)), before)
-
-    def _with_weights(self, opened: OpenedAddition) -> nn.Module:
-        """The dense network as the run trained it, which the network given shares its weights with."""
-        directory, model = self.addition.directory, opened.problem.model
-        put_weights(model, stored_baseline(directory, opened.manifest.baseline_sha256), str(directory / BASELINE))
-        return opened.workplace.place(model).eval()
 
     def _finished(self, opened: OpenedAddition, before: Comparison) -> Comparison:
         problem, notify, out = opened.problem, self.addition.notify, opened.claim.directory
@@ -96,6 +85,7 @@ class PointFinish:
             encoding,
             StateFolder(directory),
             self.addition.epochs,
+            self.addition.learning.distillation,
             self.addition.seeds,
             opened.train,
             self.addition.notify,

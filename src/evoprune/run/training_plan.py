@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from evoprune.data.base import Source
 from evoprune.data.task import Task
 from evoprune.evaluation.recovery import Fidelity
+from evoprune.evaluation.teacher import Distillation
 from evoprune.evaluation.training import Schedule
 from evoprune.run.rungs import TRAINING_COST, LadderShape, Rung
 
@@ -23,6 +24,7 @@ class Learning:
         weight_decay: Weight decay of the optimiser.
         precision: Precision of products and convolutions.
         clip_grad_norm: Largest norm of a gradient; None: any.
+        distillation: What cut networks learn from the dense one; None: nothing.
     """
 
     batch_size: int
@@ -31,6 +33,7 @@ class Learning:
     weight_decay: float
     precision: str
     clip_grad_norm: float | None = None
+    distillation: Distillation | None = None
 
     def steps_per_epoch(self, source: Source) -> int:
         """Steps of one epoch over `source`."""

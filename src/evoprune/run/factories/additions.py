@@ -21,6 +21,7 @@ USED: Final = {
     "training": {
         *("batch_size", "optimizer", "weight_decay", "precision", "clip_grad_norm"),
         *("retrain_epochs", "retrain_lr", "retrain_optimizer", "retrain_weight_decay"),
+        *("distill", "distill_temperature"),
     },
     "execution": {"device", "training_threads", "channels_last"},
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evoprune.config.kinds import LADDERS, chosen_algorithm, is_mask_run
 from evoprune.config.schema import Config
+from evoprune.evaluation.teacher import Distillation
 from evoprune.objectives.constraint import Constraint
 from evoprune.run.measures import Wanted
 from evoprune.run.placement import Placement
@@ -48,10 +50,12 @@ def training_plan(config: Config) -> TrainingPlan:
             training.clip_grad_norm,
         )
 
+    taught = Distillation(training.distill, training.distill_temperature) if training.distill else None
+    retraining = learning(training.retrain_lr, training.retrain_optimizer, training.retrain_weight_decay, None)
     return TrainingPlan(
         baseline=learning(training.lr, None, None, None),
         finetuning=learning(training.finetune_lr, None, None, training.finetune_batch_size),
-        retraining=learning(training.retrain_lr, training.retrain_optimizer, training.retrain_weight_decay, None),
+        retraining=replace(retraining, distillation=taught),
         epochs=training.epochs,
         retrain_epochs=training.retrain_epochs,
         finetune_epochs=training.finetune_epochs,

@@ -94,6 +94,7 @@ def run_parts(
         seeds=SeedTree(config.run.seed),
         checkpoint=config.data.checkpoint,
         learns=training.learns or (masks and bool(config.masks.retrain_epochs or config.masks.between_epochs)),
+        distills=bool(config.masks.distill if masks else config.training.distill),
         wanted=wanted_measures(config),
     )
 
