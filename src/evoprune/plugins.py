@@ -74,9 +74,12 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
         "random": "evoprune.search.random_search:RandomSearch",
     },
     "exporters": {
+        "onnx": "evoprune.exporters.onnx_file:OnnxFile",
         "safetensors": "evoprune.exporters.weight_files:SafetensorsFile",
         "state-dict": "evoprune.exporters.weight_files:StateDictFile",
+        "source": "evoprune.exporters.source_code:SourceCode",
         "torch-export": "evoprune.exporters.torch_export:TorchExportArchive",
+        "torchscript": "evoprune.exporters.torchscript_file:TorchScriptFile",
     },
     "executors": {
         "in-process": "evoprune.execution.in_process:InProcessExecutor",

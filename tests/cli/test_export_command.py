@@ -1,3 +1,6 @@
+import json
+import re
+
 import pytest
 import torch
 
@@ -14,6 +17,36 @@ def test_export_writes_the_finished_model_and_says_how_it_was_checked(evoprune, 
     images = torch.ones(3, 3, SIDE, SIDE)
     program = torch.export.load(finished / "exported/model.pt2").module()
     assert torch.allclose(program(images), ep.load(finished)(images), atol=1e-6)
+
+
+def test_onnx_of_a_run_is_checked_on_real_samples_and_compared_in_size(evoprune, finished, onnx_installed):
+    done = evoprune("export", finished, "--to", "onnx")
+    assert (done.code, done.err) == (0, "")
+    out = " ".join(done.out.split())
+    assert re.search(r"model\.onnx: [\d.]+ kB, \d+% of the dense network's [\d.]+ kB", out)
+    assert re.search(r"its outputs differ by \S+ of the largest at most, on 64 real samples; accepted are 1e-04", out)
+    import onnxruntime
+
+    images = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(str(finished / "exported/model.onnx"))
+    (found,) = session.run(None, {"images": images.numpy()})
+    assert torch.allclose(torch.from_numpy(found), ep.load(finished)(images), atol=1e-5)
+
+
+def test_point_is_exported_once_it_is_finished(evoprune, finished, tmp_path):
+    front = json.loads((finished / "comparison.json").read_text())["front"]
+    number = front[0]["index"]
+    refused = evoprune("export", finished, "--to", "safetensors", "--point", number)
+    assert refused.code == 2
+    assert f"point {number} of {finished} is not finished" in refused.err
+    assert f"evoprune finish {finished} --point {number}" in refused.err
+    missing = evoprune("export", finished, "--to", "safetensors", "--point", 987)
+    assert missing.code == 2
+    assert "has no point 987: it has" in missing.err
+    assert evoprune("finish", finished, "--point", number, "--epochs", 0).code == 0
+    done = evoprune("export", finished, "--to", "safetensors", "--point", number)
+    assert (done.code, done.err) == (0, "")
+    assert (finished / f"points/{number}/exported/model.safetensors").is_file()
 
 
 @pytest.mark.slow

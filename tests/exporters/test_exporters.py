@@ -4,7 +4,9 @@ from torch import nn
 
 import evoprune as ep
 from evoprune.errors import ConfigError, SurgeryError, UnsupportedModelError, UsageError
+from evoprune.exporters.onnx_file import OnnxFile
 from evoprune.exporters.torch_export import TorchExportArchive
+from evoprune.exporters.torchscript_file import TorchScriptFile
 from evoprune.exporters.weight_files import SafetensorsFile, StateDictFile
 from evoprune.store.checkpoint import read_checkpoint
 from evoprune.testing.exporter_suite import ExporterSuite, dense, inputs, pruned
@@ -18,6 +20,17 @@ class TestSafetensors(ExporterSuite):
 class TestStateDict(ExporterSuite):
     def exporter(self):
         return StateDictFile()
+
+
+@pytest.mark.usefixtures("onnx_installed")
+class TestOnnx(ExporterSuite):
+    def exporter(self):
+        return OnnxFile()
+
+
+class TestTorchScript(ExporterSuite):
+    def exporter(self):
+        return TorchScriptFile()
 
 
 @pytest.mark.slow

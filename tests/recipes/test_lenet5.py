@@ -43,7 +43,7 @@ def test_class_alone_rebuilds_the_network(seeded_torch, network):
 
 def test_activation_that_was_given_comes_back_with_the_network(seeded_torch, tmp_path):
     model, images = LeNet5(activation="tanh").eval(), torch.randn(2, 1, 28, 28)
-    task = types.SimpleNamespace(train=object(), class_names=())
+    task = types.SimpleNamespace(train=object(), class_names=(), data_licence="")
     plan = ep.analyze(model, images).random_plan(keep=0.5, seed=0)
     small = ep.prune(model, plan).eval()
     save_artifact(tmp_path / "artifact", small, plan, factory=factory_of(model), task=task)

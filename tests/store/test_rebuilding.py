@@ -23,7 +23,7 @@ from evoprune.store.artifact import MODEL, SETTINGS, load_artifact, save_artifac
 from evoprune.store.rebuilding import settle
 from tests.run.altered_networks import FEATURES, OTHER, PLAIN, Altered, Complex, Mixed, Remembering
 
-TASK = types.SimpleNamespace(train=None, class_names=())
+TASK = types.SimpleNamespace(train=None, class_names=(), data_licence="")
 INPUTS = torch.linspace(-2, 3, 4 * FEATURES).view(4, FEATURES)
 
 
@@ -80,7 +80,7 @@ def test_network_that_cannot_be_rebuilt_asks_for_a_factory(tmp_path, seeded_torc
     OTHER[change](model)
     given = copy.deepcopy(model) if change != "forward" else None
     small, notice = saved(tmp_path, model, kind)
-    assert "load it with evoprune.load(..., factory=...)" in notice
+    assert "load it with evoprune.load(..., model=my_dense_model)" in notice
     with pytest.raises(UsageError, match="names no factory for the dense network: ") as caught:
         load_artifact(tmp_path)
     assert "\n" not in str(caught.value)

@@ -154,11 +154,8 @@ class Console:
 
     def show_exported(self, exported: Exported) -> None:
         """Where the file is, how large, and how far its outputs are from the network's."""
-        check = exported.check
-        proof = (
-            "its weights were read again" if check is None else f"its outputs differ by {check.relative:.0e} at most"
-        )
-        self._say(f"{exported.path}: {exported.size_bytes / 1000:,.1f} kB; {proof}")
+        for line in exported.lines():
+            self._say(line)
 
     def show_rows(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of text."""

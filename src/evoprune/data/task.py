@@ -42,6 +42,7 @@ class Task:
             `compute` and `reset`, such as torchmetrics' metrics. Top-1 accuracy when left out, for integer targets.
         class_names: Names of the classes, for reports.
         outputs: What loss and metric read of the outputs, as for `evoprune.analyze`; everything when None. The rest may change.
+        data_licence: Licence of the data, for the model card; empty where nobody says.
 
     Args:
         batch_dim: Dimension of the samples in the inputs, such as 1 for [time, batch, features]. Needed only for sets that are no
@@ -62,6 +63,7 @@ class Task:
     metric: Metric = accuracy
     class_names: Sequence[str] = ()
     outputs: UsedOutputs = EVERYTHING
+    data_licence: str = ""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Task:
         *,
         select: Source | Iterable[Pair] | Dataset[Any] | None = None,
         outputs: Outputs = None,
+        data_licence: str = "",
     ) -> None:
         given = {"train": train, "val": _one_of(val, select), "test": test}
         sources = {name: as_source(data, name, batch_dim) for name, data in given.items()}
@@ -83,7 +86,13 @@ class Task:
         # The final training needs them as one; better to hear now that they can't be than after the search.
         sources["train"].head(1).joined(sources["val"].head(1))
         judged_by = _metric(metric, loss)
-        own = {"loss": loss, "metric": judged_by, "class_names": tuple(class_names), "outputs": UsedOutputs.of(outputs)}
+        own = {
+            "loss": loss,
+            "metric": judged_by,
+            "class_names": tuple(class_names),
+            "outputs": UsedOutputs.of(outputs),
+            "data_licence": data_licence,
+        }
         for name, value in {**sources, **own}.items():
             object.__setattr__(self, name, value)
 

@@ -21,6 +21,7 @@ class ImageDataset:
         providers: Places to fetch the files from, in the order they are asked.
         preprocessing: Mean and deviation of the training images.
         class_names: Names of the classes, in the order of the labels.
+        licence: Licence of the data, as its authors give it.
     """
 
     title: str
@@ -28,6 +29,7 @@ class ImageDataset:
     providers: tuple[Provider, ...]
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    licence: str = ""
 
 
 def _mnist_files(*hashes: str) -> tuple[DataFile, DataFile, DataFile, DataFile]:
@@ -61,6 +63,7 @@ CATALOGUE: Final[dict[str, ImageDataset]] = {
         ),
         preprocessing=Preprocessing(mean=(0.1307,), std=(0.3081,)),
         class_names=tuple("0123456789"),
+        licence="CC BY-SA 3.0 (Yann LeCun and Corinna Cortes)",
     ),
     "fashion-mnist": ImageDataset(
         title="Fashion-MNIST",
@@ -87,6 +90,7 @@ CATALOGUE: Final[dict[str, ImageDataset]] = {
             "Bag",
             "Ankle boot",
         ),
+        licence="MIT (Zalando SE)",
     ),
     "cifar-10": ImageDataset(
         title="CIFAR-10",
@@ -101,5 +105,6 @@ CATALOGUE: Final[dict[str, ImageDataset]] = {
         ),
         preprocessing=Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
         class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        licence="none stated; its authors ask to cite Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
     ),
 }

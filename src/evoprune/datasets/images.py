@@ -35,6 +35,7 @@ class ImageData:
         test_labels: [m] int64.
         preprocessing: Normalisation for the network.
         class_names: Names of the classes, in the order of the labels.
+        licence: Licence of the data; empty where nobody says.
     """
 
     train_images: Tensor
@@ -43,6 +44,7 @@ class ImageData:
     test_labels: Tensor
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    licence: str = ""
 
 
 def load_images(name: str, *, directory: Path | None = None, notify: Listener = ignore) -> ImageData:
@@ -66,7 +68,7 @@ def load_images(name: str, *, directory: Path | None = None, notify: Listener = 
     else:
         arrays = [open_user_file(Path(directory), file, cache) for file in dataset.files]
     tensors = _from_records(arrays) if dataset.files[0].layout == "records" else _from_idx(arrays)
-    return ImageData(*tensors, dataset.preprocessing, dataset.class_names)
+    return ImageData(*tensors, dataset.preprocessing, dataset.class_names, dataset.licence)
 
 
 def image_task(data: ImageData, *, select_size: int, seed: int, augmentation: Augmentation | None = None) -> Task:
@@ -87,6 +89,7 @@ def image_task(data: ImageData, *, select_size: int, seed: int, augmentation: Au
         val=TensorSource(data.train_images, data.train_labels, data.preprocessing, select),
         test=TensorSource(data.test_images, data.test_labels, data.preprocessing),
         class_names=data.class_names,
+        data_licence=data.licence,
     )
 
 

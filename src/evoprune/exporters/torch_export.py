@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 from evoprune.data.trees import map_tensors
 from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.base import Exportable, Runner
+from evoprune.exporters.quiet import first_line, quiet
 from evoprune.nn_utils.calling import call_model
 
 
@@ -55,9 +53,8 @@ def _static(network: Exportable) -> ExportedProgram:
     try:
         return _exported(network, network.example_inputs, None)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
         raise UnsupportedModelError(
-            f"torch.export can't follow {type(network.model).__name__}: {reason}",
+            f"torch.export can't follow {type(network.model).__name__}: {first_line(error)}",
             "branches that depend on data are the usual cause; export the weights alone, or rewrite the branch with torch.where",
         ) from error
 
@@ -71,18 +68,5 @@ def _exported(network: Exportable, inputs: Any, free: Any) -> ExportedProgram:
     else:
         arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
         shapes = None if free is None else (free,) if isinstance(inputs, Tensor) else tuple(free)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet():
         return torch.export.export(network.model, arguments, keywords, dynamic_shapes=shapes, strict=False)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch from printing the graph that it could not finish: what is wrong with it is in the error."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = logger.level
-    try:
-        logger.setLevel(logging.ERROR)
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from evoprune.data.task import Task
@@ -15,12 +16,14 @@ from evoprune.mask_plan import MaskPlan
 from evoprune.nn_utils.weights import match_dtypes, put_weights, read_weights, weight_bytes
 from evoprune.plan import PruningPlan
 from evoprune.pruning import AnyPlan, prune
+from evoprune.store.artifact_description import described
 from evoprune.store.atomic import read_json, write_atomically, write_json
-from evoprune.store.dense_factory import Factory, build_dense
+from evoprune.store.dense_factory import MAIN, Factory, build_dense, script_of
 from evoprune.store.module_settings import Settings, read_settings
 from evoprune.store.rebuilding import complete_settings, difference, settle
 from evoprune.store.settings_file import apply_settings, read_copies, settings_document, settings_tensors
 from evoprune.store.sparse_weights import read_sparse_file, sparse_weight_bytes
+from evoprune.version import __version__
 
 WEIGHTS: Final = "model.safetensors"
 SETTINGS: Final = "settings.safetensors"
@@ -75,10 +78,12 @@ def save_artifact(
     write_atomically(directory / plan_file, plan_bytes)
     document: dict[str, Any] = {
         "format": FORMAT,
+        "evoprune": __version__,
+        "torch": torch.__version__,
         "kind": kind,
         "factory": factory,
-        "preprocessing": _preprocessing(task),
-        "class_names": list(task.class_names),
+        **({"script": script_of(factory)} if script_of(factory) else {}),
+        **described(model, task, example_inputs),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "plan_sha256": hashlib.sha256(plan_bytes).hexdigest(),
     }
@@ -133,33 +138,41 @@ def _write_settings(document: dict[str, Any], directory: Path, settings: Setting
 
 def _notice(factory: str | None, reason: str) -> str:
     if reason:
-        return f"{reason}; load it with evoprune.load(..., factory=...)"
-    if factory is not None and factory.partition(":")[0] == "__main__":
-        return f"{factory} is found by this script alone; elsewhere, load it with evoprune.load(..., factory=...)"
+        return f"{reason}; load it with evoprune.load(..., model=my_dense_model)"
+    if factory is not None and factory.partition(":")[0] == MAIN:
+        return (
+            f"{factory} is found by this script alone; elsewhere, load it with evoprune.load(..., model=my_dense_model)"
+        )
     return ""
 
 
-def load_artifact(directory: Path | str, factory: Factory | nn.Module | str | None = None) -> nn.Module:
+def load_artifact(
+    directory: Path | str, factory: Factory | nn.Module | str | None = None, *, model: nn.Module | None = None
+) -> nn.Module:
     """Rebuild a pruned or masked network from its artifact: the dense one, pruned by the plan, with its weights and settings.
 
     Nothing is unpickled. What runs is the factory: a class or function of your own environment, called without arguments.
 
     Args:
         directory: The `artifact` folder of a run, or the run directory itself.
-        factory: Builds the dense network, or is that network, which stays as it is; the one that `model.json` names when None.
+        factory: Builds the dense network; the one that `model.json` names when None.
+        model: The dense network itself, instead of a factory, trained or not; it stays as it is.
 
     Returns:
         The network on the CPU, in eval mode.
 
     Raises:
         StoreCorruptedError: A file is missing or damaged.
-        UsageError: No factory is known, or it builds another network.
+        UsageError: No factory is known, it builds another network, or both it and a model are given.
     """
+    if factory is not None and model is not None:
+        raise UsageError("factory and model both give the dense network", "pass one of the two")
     directory = Path(directory)
     if not (directory / MODEL).exists() and (directory / "artifact" / MODEL).exists():
         directory = directory / "artifact"
     document = read_json(directory / MODEL)
-    return _rebuilt(directory, document, document.get("factory") if factory is None else factory)
+    given = model if model is not None else factory
+    return _rebuilt(directory, document, document.get("factory") if given is None else given)
 
 
 def fill_from_artifact(model: nn.Module, directory: Path) -> nn.Module:
@@ -173,9 +186,7 @@ def fill_from_artifact(model: nn.Module, directory: Path) -> nn.Module:
 
 
 def _rebuilt(directory: Path, document: Mapping[str, Any], factory: Any) -> nn.Module:
-    if document.get("format") not in (FORMAT, *OLDER):
-        read = ", ".join(map(str, (*OLDER, FORMAT)))
-        raise UsageError(f"{directory} has artifact format {document.get('format')!r}; this evoprune reads {read}")
+    _check_format(directory, document)
     kind = document.get("kind", CHANNEL_KIND)
     if kind not in (CHANNEL_KIND, MASK_KIND):
         raise UsageError(
@@ -184,9 +195,22 @@ def _rebuilt(directory: Path, document: Mapping[str, Any], factory: Any) -> nn.M
     plan_path = directory / (MASKS if kind == MASK_KIND else PLAN)
     _check_digest(directory / WEIGHTS, document.get("weights_sha256"))
     _check_digest(plan_path, document.get("plan_sha256"))
-    why = document.get(WHY)
-    dense = build_dense(factory, directory, f"{why:.300}" if isinstance(why, str) else "")
+    why, script = (f"{text:.300}" if isinstance(text, str) else "" for text in map(document.get, (WHY, "script")))
+    dense = build_dense(factory, directory, why, script)
     return _filled(_pruned(dense, _read_plan(plan_path)), directory, document)
+
+
+def _check_format(directory: Path, document: Mapping[str, Any]) -> None:
+    found = document.get("format")
+    if found in (FORMAT, *OLDER):
+        return
+    read, writer = ", ".join(map(str, (*OLDER, FORMAT))), document.get("evoprune")
+    by = f", written by evoprune {writer:.20}" if isinstance(writer, str) else ""
+    newer = isinstance(found, int) and found > FORMAT
+    raise UsageError(
+        f"{directory} has artifact format {found!r}{by}; this evoprune, {__version__}, reads {read}",
+        "pip install -U evoprune" if newer else "",
+    )
 
 
 def _filled(model: nn.Module, directory: Path, document: Mapping[str, Any]) -> nn.Module:
@@ -234,7 +258,7 @@ def _pruned(dense: nn.Module, plan: AnyPlan) -> nn.Module:
     except InvalidPlanError as error:
         raise UsageError(
             f"the factory builds another network than the one that was pruned: {error.message}",
-            "pass one that builds it: evoprune.load(directory, factory=...)",
+            "pass the dense network as it was: evoprune.load(directory, model=my_dense_model)",
         ) from error
 
 
@@ -245,8 +269,3 @@ def _check_digest(path: Path, expected: Any) -> None:
         raise StoreCorruptedError(f"can't read {path}: {error}") from error
     if digest != expected:
         raise StoreCorruptedError(f"{path} is not the file that was saved with this artifact", "restore it from a copy")
-
-
-def _preprocessing(task: Task) -> dict[str, list[float]] | None:
-    known = getattr(task.train, "preprocessing", None)
-    return None if known is None else {"mean": list(known.mean), "std": list(known.std)}

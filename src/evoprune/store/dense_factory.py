@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from evoprune.errors import ConfigError, EvopruneError, StoreCorruptedError, Usa
 from evoprune.nn_utils.fingerprint import fingerprint
 from evoprune.plugins import import_object
 from evoprune.rng import isolated_rng
+
+MAIN: Final = "__main__"
+"""The module that every script and notebook is while it runs."""
 
 Factory = Callable[[], nn.Module]
 
@@ -30,13 +33,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def build_dense(factory: Factory | nn.Module | str | None, directory: Path, reason: str = "") -> nn.Module:
+def build_dense(
+    factory: Factory | nn.Module | str | None, directory: Path, reason: str = "", script: str = ""
+) -> nn.Module:
     """Call the factory under a fixed seed, so that building a network never disturbs the caller's random state.
 
     Args:
         factory: Function that builds the network, its import path, or the network itself.
         directory: Folder of the artifact, for messages.
         reason: Says why the artifact names no factory.
+        script: Name of the script that a factory in `__main__` is of, where known.
 
     Returns:
         The network, without what parallel training, averaging or `torch.compile` wraps around it.
@@ -52,9 +58,9 @@ def build_dense(factory: Factory | nn.Module | str | None, directory: Path, reas
     if not factory:
         raise UsageError(
             f"{directory} names no factory for the dense network{reason and f': {reason}'}",
-            "pass one: evoprune.load(directory, factory=MyNet)",
+            "pass the dense network itself: evoprune.load(directory, model=my_dense_model)",
         )
-    build: Any = _imported(factory) if isinstance(factory, str) else factory
+    build: Any = _imported(factory, script) if isinstance(factory, str) else factory
     # An artifact may come from anyone. It may name code to call, but neither built-ins nor arguments.
     if isinstance(factory, str) and not _is_builder(build):
         raise UsageError(f"{factory} is neither a function nor a class of networks", "pass factory= yourself")
@@ -98,14 +104,28 @@ def _eager(model: nn.Module) -> nn.Module:
     return inner
 
 
-def _imported(path: str) -> Any:
+def _imported(path: str, script: str) -> Any:
     try:
         return import_object(path)
     except ConfigError as error:
+        module, _, name = path.partition(":")
+        if module == MAIN:
+            raise ConfigError(
+                f"the dense network is {name} of {script or 'a script or notebook'}, which is not what runs here",
+                "pass the dense network itself: evoprune.load(directory, model=my_dense_model)",
+            ) from error
         raise ConfigError(
             f"can't import the factory {path}: {error.message}",
-            "run from the folder that it is in, or pass factory= yourself",
+            "run from the folder that it is in, or pass the dense network: evoprune.load(directory, model=my_dense_model)",
         ) from error
+
+
+def script_of(factory: str | None) -> str:
+    """Name of the script whose `__main__` a factory is in; empty for others, and in a notebook."""
+    if factory is None or factory.partition(":")[0] != MAIN:
+        return ""
+    path = getattr(sys.modules[MAIN], "__file__", None)
+    return "" if path is None else Path(path).name
 
 
 def _is_builder(candidate: Any) -> bool:

@@ -89,7 +89,7 @@ def _check_kinds(model: nn.Module, document: Mapping[str, Any]) -> None:
     if wrong:
         raise UsageError(
             f"the factory builds another network than the one that was saved: {wrong[0]:.300}",
-            "pass one that builds it: evoprune.load(directory, factory=...)",
+            "pass the dense network as it was: evoprune.load(directory, model=my_dense_model)",
         )
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from evoprune.errors import MeasurementError, MissingDependencyError
 from evoprune.nn_utils.runtimes import onnx_sessions
-from evoprune.nn_utils.runtimes.onnx_sessions import OnnxRuntime, check_installed
+from evoprune.nn_utils.runtimes.onnx_sessions import GraphNames, OnnxRuntime, check_installed, onnx_bytes, onnx_session
 from evoprune.nn_utils.threads import torch_threads
 
 pytestmark = pytest.mark.usefixtures("seeded_torch")
@@ -71,8 +71,9 @@ def test_module_stays_as_it_was_and_may_be_channels_last(runtime):
 
 
 def test_sessions_have_the_threads_that_torch_has(runtime):
+    x = torch.zeros(1)
     with torch_threads(2):
-        options = runtime._options()
+        options = onnx_session(onnx_bytes(nn.ReLU(), ((x,), {}), [x], GraphNames(["x"]))).get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
 
 

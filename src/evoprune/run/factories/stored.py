@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import torch
 from torch import nn
 
 from evoprune.config.kinds import LADDERS, chosen_algorithm, is_mask_run
 from evoprune.config.schema import Config, make_config
 from evoprune.config.yaml_files import read_config
+from evoprune.data.batches import as_batch
+from evoprune.data.task import Task
 from evoprune.errors import ConfigError, ReplayMismatchError, UsageError
 from evoprune.run.channel_work import ChannelTarget
 from evoprune.run.earlier_run import EarlierRun
 from evoprune.run.factories.channels import channel_target
 from evoprune.run.factories.masks import mask_target
 from evoprune.run.mask_context import MaskTarget
+from evoprune.run.point_finish import POINTS
 from evoprune.run.problem import RecipeSource
 from evoprune.store.artifact import MODEL, load_artifact
 from evoprune.store.claim import MANIFEST
+from evoprune.store.comparison import read_comparison
 from evoprune.store.manifest import read_manifest
 from evoprune.store.run_directory import ARTIFACT, CONFIG
 from evoprune.version import __version__
+
+_SHOWN: Final = 8
 
 
 def stored_config(directory: Path) -> Config:
@@ -94,19 +102,66 @@ def recipe_source(config: Config) -> RecipeSource:
     return RecipeSource(config.recipe, config.data.dir, config.data.select_size, config.run.seed, pretrained)
 
 
-def finished_network(directory: Path) -> tuple[nn.Module, Any]:
-    """The finished model of a run, on the CPU and in eval mode, and example inputs; None for a run that was started from Python.
+@dataclass(frozen=True)
+class FinishedNetwork:
+    """A finished model with what an export can be compared by.
+
+    Attributes:
+        model: The network, on the CPU and in eval mode.
+        example_inputs: Inputs of one forward pass; None for a run that was started from Python, and so the others.
+        dense: The dense network, with weights of its recipe.
+        task: The task, whose validation set may be looked at.
+    """
+
+    model: nn.Module
+    example_inputs: Any = None
+    dense: nn.Module | None = None
+    task: Task | None = None
+
+    def real_inputs(self, samples: int) -> Any:
+        """Inputs of a batch of the validation set; None where there is no task."""
+        if self.task is None:
+            return None
+        pair = next(iter(self.task.val.head(samples).batches(samples, device=torch.device("cpu"))), None)
+        return None if pair is None else as_batch(pair)[0]
+
+
+def finished_network(directory: Path, point: int | None = None) -> FinishedNetwork:
+    """The finished model of a run, or that of a point of its front that was finished.
+
+    Args:
+        directory: The run directory.
+        point: Number of the point; None for the run's own model.
 
     Raises:
-        UsageError: There is no finished run, or nothing is known that builds its network.
+        UsageError: There is no finished run, no such point or no finished one, or nothing is known that builds the network.
         StoreCorruptedError: A file is damaged.
     """
     if not (directory / ARTIFACT / MODEL).is_file():
         raise UsageError(f"{directory} holds no finished run", "finish it first: evoprune resume")
+    artifact = directory / ARTIFACT if point is None else _finished_point(directory, point)
     if read_config(directory / CONFIG).get("recipe") is None:
-        return load_artifact(directory / ARTIFACT), None
+        return FinishedNetwork(load_artifact(artifact))
     problem = recipe_source(stored_config(directory)).load()
-    return load_artifact(directory / ARTIFACT, factory=lambda: problem.model), problem.example_inputs
+    model = load_artifact(artifact, factory=lambda: problem.model)
+    return FinishedNetwork(model, problem.example_inputs, problem.model, problem.task)
+
+
+def _finished_point(directory: Path, point: int) -> Path:
+    folder = directory / POINTS / str(point)
+    if (folder / MODEL).is_file():
+        return folder
+    numbers = [one.index for one in read_comparison(directory).front]
+    if point in numbers:
+        raise UsageError(
+            f"point {point} of {directory} is not finished: it has the weights of the search",
+            f"finish it first: evoprune finish {directory} --point {point}",
+        )
+    shown = ", ".join(map(str, numbers[:_SHOWN])) + (", ..." if len(numbers) > _SHOWN else "")
+    raise UsageError(
+        f"the front of {directory} has no point {point}" + (f": it has {shown}" if numbers else ""),
+        f"evoprune front {directory} shows them",
+    )
 
 
 def target_of(config: Config) -> ChannelTarget | MaskTarget:
