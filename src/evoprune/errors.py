@@ -96,3 +96,9 @@ class DeviceMemoryError(RunError):
 
 class StoreCorruptedError(RunError):
     """A file of a run directory or artifact is damaged."""
+
+
+def in_words(error: Exception) -> str:
+    """An error's class and first line, for messages."""
+    text = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {text[0][:160]}"

@@ -4,6 +4,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import evoprune as ep
+from evoprune.data.trees import tensors_in
+from evoprune.nn_utils.calling import call_model
+
 
 class Residual(nn.Module):
     def __init__(self):
@@ -46,3 +50,15 @@ def randomise(model, seed=0):
             value = torch.randn(tensor.shape, generator=generator) * (0.5 if tensor.dim() > 1 else 0.3)
             tensor.copy_(value.abs() + 0.5 if name.endswith("running_var") else value)
     return model.eval()
+
+
+def assert_exact(model, inputs, space, *, outputs=None, keeps=(0.1, 0.3, 0.5, 0.7, 0.9)):
+    """Compare pruned networks of several widths with masked ones, in float64, which the model and the inputs are in."""
+    for seed, keep in enumerate(keeps):
+        plan = space.random_plan(keep=keep, seed=seed)
+        found = ep.verify(model, plan, inputs, outputs=outputs)
+        assert found.dtype == torch.float64
+        assert found.relative < 1e-12
+        small, masked = (run(model, plan).eval() for run in (ep.prune, ep.mask))
+        one, other = (next(tensors_in(call_model(network, inputs))) for network in (small, masked))
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)

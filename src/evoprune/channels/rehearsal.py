@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
+from evoprune.errors import in_words
 from evoprune.nn_utils.comparison import compare
 from evoprune.nn_utils.draws import CommonDraws
 from evoprune.nn_utils.independence import Watch, run_through
@@ -124,9 +125,3 @@ def _of_equal_shapes(found: list[Tensor], expected: list[Tensor]) -> tuple[list[
         return found, expected
     pairs = [(one, other) for one, other in zip(found, expected, strict=True) if one.shape == other.shape]
     return [one for one, _ in pairs], [other for _, other in pairs]
-
-
-def in_words(error: Exception) -> str:
-    """An error's class and first line."""
-    text = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {text[0][:160]}"

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.channels.reference import masked_copy, removed
-from evoprune.channels.rehearsal import STOPS, Rehearsal, in_words
+from evoprune.channels.rehearsal import STOPS, Rehearsal
 from evoprune.channels.surgery import prune
 from evoprune.channels.trial_cuts import Bits, Trial, trials, widths_that_stay
 from evoprune.channels.verify import in_float64
 from evoprune.data.used_outputs import EVERYTHING, UsedOutputs
-from evoprune.errors import UnsupportedModelError
+from evoprune.errors import UnsupportedModelError, in_words
 from evoprune.nn_utils.calling import call_model, in_mode, named_tensors
 from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.independence import Watch

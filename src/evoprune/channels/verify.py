@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.channels.reference import mask
-from evoprune.channels.rehearsal import Rehearsal, in_words
+from evoprune.channels.rehearsal import Rehearsal
 from evoprune.channels.surgery import prune
 from evoprune.data.trees import map_tensors
 from evoprune.data.used_outputs import Outputs, UsedOutputs
-from evoprune.errors import SurgeryError
+from evoprune.errors import SurgeryError, in_words
 from evoprune.nn_utils.calling import call_model, run_example, undisturbed
 from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.comparison import Verification, compare

@@ -16,6 +16,7 @@ from evoprune.nn_utils.samples import samples_in
 from evoprune.space.attributes import attribute_rules, split_rules
 from evoprune.space.coupling import couple
 from evoprune.space.feature_widths import feature_rules
+from evoprune.space.part_sizes import size_rules
 from evoprune.space.pruning_space import PruningSpace
 from evoprune.space.tracing.tracer import trace
 from evoprune.space.workload import workload
@@ -89,5 +90,6 @@ def traced(
         coupled.single_sided,
         coupled.consumers,
         workload(model, couplings, coupled.groups, samples_in(model, example_inputs)),
+        size_rules(couplings),
     )
     return Traced(space, coupled.splits, couplings.keeps_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,3 +74,41 @@ class AttributeRule(NamedTuple):
     factor: int = 1
     divisor: int = 1
     as_tuple: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Count:
+    """How many of some positions stay.
+
+    Attributes:
+        fixed: Positions that always do.
+        parts: Axes with the positions of theirs, [n] int32, that may go.
+    """
+
+    fixed: int
+    parts: tuple[tuple[Axis, NDArray[np.int32]], ...]
+
+    def of(self, kept: Mapping[str, Mapping[int, NDArray[np.int64]]]) -> int:
+        """The number of a plan, by the indices that it keeps of what it cuts."""
+        total = self.fixed
+        for (tensor, dim), positions in self.parts:
+            indices = kept.get(tensor, {}).get(dim)
+            total += len(positions) if indices is None else int(np.isin(positions, indices).sum())
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class SizeRule:
+    """A module's attribute, a number or several, that is how many positions stay of a part of an axis, or of several axes.
+
+    Attributes:
+        module: Name of the module.
+        attribute: Name of the attribute.
+        counts: What it counts; a single entry for a number.
+        several: Whether it is a tuple.
+    """
+
+    module: str
+    attribute: str
+    counts: tuple[Count, ...]
+    several: bool

@@ -14,7 +14,7 @@ from evoprune.errors import InvalidPlanError, UsageError
 from evoprune.plan import AttributeValue, Indices, Kept, PruningPlan
 from evoprune.seeding import SeedTree
 from evoprune.space.cost_model import CostModel, PlanCosts
-from evoprune.space.groups import AttributeRule, Axis, Frozen, Group
+from evoprune.space.groups import AttributeRule, Axis, Frozen, Group, SizeRule
 from evoprune.space.ranking import choose
 from evoprune.space.workload import Workload
 
@@ -34,6 +34,7 @@ class PruningSpace:
         single_sided: Names of groups that the noise test doesn't apply to, since activations are multiplied with each other.
         consumers: Axes that read a pruned dimension, rather than produce it.
         workload: Terms that the costs of plans are made of.
+        sizes: Module attributes that hold the sizes of parts of axes.
     """
 
     groups: tuple[Group, ...]
@@ -44,6 +45,7 @@ class PruningSpace:
     single_sided: frozenset[str] = frozenset()
     consumers: frozenset[Axis] = frozenset()
     workload: Workload = field(default_factory=Workload)
+    sizes: tuple[SizeRule, ...] = ()
 
     @property
     def size(self) -> int:
@@ -104,7 +106,7 @@ class PruningSpace:
             indices = np.flatnonzero(mask)
             counts[axis] = len(indices)
             kept.setdefault(axis[0], {})[axis[1]] = indices
-        return PruningPlan(kept, self._attributes(counts), self.fingerprint)
+        return PruningPlan(kept, self._attributes(counts, kept), self.fingerprint)
 
     def units(self, plan: PruningPlan) -> NDArray[np.bool_]:
         """[size] the units that a plan keeps, bool; one that it keeps a part of counts as cut.
@@ -224,13 +226,17 @@ class PruningSpace:
                 raise InvalidPlanError(f"group {self.groups[empty[0]].name!r} would keep none of its units")
         return keep
 
-    def _attributes(self, counts: Mapping[Axis, int]) -> dict[str, dict[str, AttributeValue]]:
+    def _attributes(self, counts: Mapping[Axis, int], kept: Kept) -> dict[str, dict[str, AttributeValue]]:
         values: dict[str, dict[str, AttributeValue]] = {}
         for rule in self.attributes:
             count = counts.get(rule.axis)
             if count is not None:
                 value = count * rule.factor // rule.divisor
                 values.setdefault(rule.module, {})[rule.attribute] = (value,) if rule.as_tuple else value
+        for size in self.sizes:
+            if any(tensor in kept and dim in kept[tensor] for one in size.counts for (tensor, dim), _ in one.parts):
+                found = tuple(count.of(kept) for count in size.counts)
+                values.setdefault(size.module, {})[size.attribute] = found if size.several else found[0]
         return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -33,6 +34,9 @@ class LabelTable(Protocol):
 
     def runs(self, kind: type[nn.Module]) -> bool:
         """Whether the module that is running is of a kind."""
+
+    def attributes(self) -> Mapping[str, object]:
+        """Attributes of the module that is running."""
 
     def reading(self, sizes: list[int]) -> int:
         """Which of the dimensions that the running module splits one into may be cut, from the end."""

@@ -66,6 +66,23 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Sizing:
+    """A module's attribute says how long some parts of a dimension are, and has to follow when they are cut.
+
+    Attributes:
+        module: Name of the module.
+        attribute: Name of the attribute.
+        parts: Labels of the parts, one for each number that it holds.
+        several: Whether it is a list or tuple of numbers.
+    """
+
+    module: str
+    attribute: str
+    parts: tuple[Vector, ...]
+    several: bool
+
+
+@dataclass(frozen=True)
 class Work:
     """What one contraction costs: `flops` times the lengths of `extents`.
 
@@ -101,6 +118,7 @@ class Couplings:
         self.productions: list[Production] = []
         self.splits: list[Split] = []
         self.reshapes: list[Split] = []
+        self.sizings: list[Sizing] = []
         self.blind: list[tuple[str, str]] = []
         self.work: list[Work] = []
         self.keeps_state = False

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evoprune.data.trees import tensors_in
+from evoprune.errors import in_words
 from evoprune.nn_utils.flops import flops_of, operation_name
 from evoprune.space.tracing.label_table import LabelTable
 from evoprune.space.tracing.labels import Vector, Work
@@ -36,7 +37,11 @@ class Recorder:
         if self._module_flops is not None:
             self._module_flops += flops
         elif flops:
-            self._note(func, flops, args, kwargs)
+            try:
+                self._note(func, flops, args, kwargs)
+            except Exception as error:
+                reason = f"the MACs of {operation_name(func)} in {self._where} can't be told ({in_words(error)})"
+                self._opaque(flops, list(tensors_in((args, kwargs))), reason)
 
     @contextmanager
     def whole(self, module: nn.Module, args: Any, kwargs: Any) -> Iterator[None]:

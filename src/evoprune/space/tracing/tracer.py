@@ -13,6 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from evoprune.data.trees import tensors_in
 from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
+from evoprune.errors import in_words
 from evoprune.nn_utils.calling import named_tensors, run_example, undisturbed
 from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
@@ -127,10 +128,20 @@ class Tracer(WatchingMode):
             self.check_taint(tensor)
         call = Call(self, func, args, kwargs, result, operands, labels)
         if isinstance(func, str) or any(label.dims for label in labels):
-            rule(call)
+            try:
+                rule(call)
+            except Exception as error:
+                self._give_up(call, error)
         for tensor in tensors_in(result):
             if tensor not in self._table:
                 self.put(tensor, {}, active=call.active)
+
+    def _give_up(self, call: Call, error: Exception) -> None:
+        """Freeze all that enters an operation whose rule failed; what the rule said of the result is forgotten."""
+        for labels in call.operand_labels:
+            call.freeze_dims(dict(labels.dims), f"is left alone, for a rule failed ({in_words(error)}),")
+        for tensor in tensors_in(call.result):
+            self.put(tensor, {}, active=call.active)
 
     def _before(self, tensor: Tensor) -> Tensor:
         """`tensor` with the shape and labels that it is about to lose."""
@@ -156,9 +167,13 @@ class Tracer(WatchingMode):
         said = self.readings.get(self.module)
         if said is not None or len(sizes) < 2:
             return -1 if said is None else said
-        values = vars(self._modules[self.module]) if self.module in self._modules else {}
+        values = self.attributes()
         heads = any(values.get(name) == sizes[-2] for name in HEAD_COUNTS)
         return -2 if heads or any(values.get(name) == sizes[-1] for name in HEAD_SIZES) else -1
+
+    def attributes(self) -> Mapping[str, object]:
+        """Attributes of the module that is running."""
+        return vars(self._modules[self.module]) if self.module in self._modules else {}
 
     @contextmanager
     def pausing(self) -> Iterator[None]:

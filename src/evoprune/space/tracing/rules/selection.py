@@ -12,6 +12,7 @@ from evoprune.space.tracing.labels import FIXED, Split, Vector
 from evoprune.space.tracing.rules.call import Call, Dims
 from evoprune.space.tracing.rules.movement import move
 from evoprune.space.tracing.rules.registry import rule
+from evoprune.space.tracing.rules.sizes import cut_by_attributes, split_by_attributes
 
 
 @rule("cat", "concat", "concatenate")
@@ -49,7 +50,7 @@ def _shared(call: Call, parts: list[Tensor], skip: list[int]) -> Dims:
 @rule("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk", "unsafe_chunk", "split_copy",
       "split_with_sizes_copy", "tensor_split")  # fmt: skip
 def split(call: Call) -> None:
-    """Equal parts of a labelled dimension are cut alike; unequal parts have sizes fixed in the model's code."""
+    """Equal parts of a labelled dimension are cut alike; unequal ones need attributes that hold their sizes."""
     operand = call.operands[0]
     along = call.arg("dim", 0) % operand.dim()
     dims = call.dims(operand)
@@ -60,13 +61,18 @@ def split(call: Call) -> None:
         dims[along] = _alike(call, atoms.reshape(len(call.result), -1))
         call.couplings.reshapes.append(Split(atoms, call.tracer.module, call.result[0].shape[along]))
     elif atoms is not None:
-        call.freeze(atoms, "is split into parts of unequal size")
+        sizes = [part.shape[along] for part in call.result]
+        if split_by_attributes(call, atoms, sizes):
+            for part, start in zip(call.result, np.cumsum([0, *sizes]).tolist(), strict=False):
+                call.put({**dims, along: atoms[start : start + part.shape[along]]}, part)
+            return
+        call.freeze(atoms, "is split into parts of unequal size, which no attribute of the module names,")
     call.put_all(dims)
 
 
 @rule("slice", "narrow", "narrow_copy", "slice_copy")
 def take_slice(call: Call) -> None:
-    """A slice that is one of several equal parts is treated as a split; any other on a labelled dimension freezes it."""
+    """A slice that is one of several equal parts is treated as a split; others need attributes that say where they are."""
     operand = call.operands[0]
     along = call.arg("dim", 0) % operand.dim()
     dims = call.dims(operand)
@@ -74,10 +80,15 @@ def take_slice(call: Call) -> None:
     if atoms is not None:
         size, length = operand.shape[along], call.result.shape[along]
         start = min(max(_start(call, size), 0), size)
+        edges = [edge for edge in (start, start + length) if 0 < edge < size]
+        plain = call.arg("step", 1) == 1 and length > 0
         if length == size:
             dims[along] = atoms
-        elif call.arg("step", 1) == 1 and length > 0 and size % length == 0 and start % length == 0:
+        elif plain and size % length == 0 and start % length == 0:
             dims[along] = _alike(call, atoms.reshape(-1, length))
+            cut_by_attributes(call, atoms, edges, named=True)
+        elif plain and cut_by_attributes(call, atoms, edges):
+            dims[along] = atoms[start : start + length]
         else:
             call.freeze(atoms, "is sliced at fixed positions")
     call.put(dims)
