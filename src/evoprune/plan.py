@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +29,7 @@ class PruningPlan:
         kept: `{parameter or buffer name: {dimension: kept indices}}`, indices strictly increasing.
         attributes: `{module name: {attribute: value}}`, such as `{"conv1": {"out_channels": 12}}`.
         fingerprint: Names the dense structure the indices refer to.
+        normalised: `{module name: kept indices}` of what normalisation layers without weights read.
 
     Raises:
         InvalidPlanError: Indices are empty, negative, repeated or out of order.
@@ -37,15 +38,18 @@ class PruningPlan:
     kept: Kept
     attributes: Mapping[str, Mapping[str, AttributeValue]]
     fingerprint: str
+    normalised: Mapping[str, Indices] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, indices in self.normalised.items():
+            _check_indices(name, 0, indices)
         for name, dimensions in self.kept.items():
             for dimension, indices in dimensions.items():
                 _check_indices(name, dimension, indices)
 
     def to_json(self) -> str:
         """The plan as JSON text, stable for equal plans."""
-        document = {
+        document: dict[str, Any] = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "kept": {
@@ -59,6 +63,8 @@ class PruningPlan:
                 for name, values in sorted(self.attributes.items())
             },
         }
+        if self.normalised:
+            document["normalised"] = {name: np.asarray(kept).tolist() for name, kept in sorted(self.normalised.items())}
         return json.dumps(document, indent=None, separators=(",", ":"))
 
     @classmethod
@@ -75,7 +81,9 @@ class PruningPlan:
             fingerprint = document["fingerprint"]
             if not isinstance(fingerprint, str):
                 raise TypeError("the fingerprint is not text")
-            return cls(_read_kept(document["kept"]), _read_attributes(document["attributes"]), fingerprint)
+            kept, attributes = _read_kept(document["kept"]), _read_attributes(document["attributes"])
+            norms = {str(name): _read_indices(name, found) for name, found in document.get("normalised", {}).items()}
+            return cls(kept, attributes, fingerprint, norms)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise InvalidPlanError(f"not a pruning plan: {type(error).__name__}: {error}") from error
 

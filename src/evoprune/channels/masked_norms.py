@@ -20,7 +20,7 @@ class KeptNorms(TorchFunctionMode):
     """While active, normalisations whose weight is listed see only the kept channels; the others come out as zero.
 
     Args:
-        kept: `{id of the weight: kept indices}`.
+        kept: `{id of the weight: kept indices}`; that of None for normalisations without one.
     """
 
     def __init__(self, kept: Mapping[int, Indices]) -> None:
@@ -65,20 +65,40 @@ class KeptForward:
         return torch.zeros_like(source, dtype=result.dtype).index_copy(dim, index, result)
 
 
+class PlainForward:
+    """The forward of a normalisation layer without weights, in which normalisations see only the kept channels.
+
+    Args:
+        module: An `nn.LayerNorm` or `nn.GroupNorm`, or a layer of a class made from one.
+        kept: Indices that stay.
+    """
+
+    def __init__(self, module: nn.Module, kept: Indices) -> None:
+        self._module, self._kept = module, kept
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Same shape, zero where nothing is kept."""
+        own = vars(self._module).pop("forward")
+        try:
+            with KeptNorms({id(None): self._kept}):
+                return self._module.forward(*args, **kwargs)
+        finally:
+            vars(self._module)["forward"] = own
+
+
 def _last_dim(kept: Mapping[int, Indices], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`layer_norm` and `rms_norm`: (input, normalized_shape, weight, [bias,] eps)."""
     names: tuple[str, ...] = ("input", "normalized_shape", "weight", "bias", "eps", "cudnn_enable")
     if "rms_norm" in func.__name__:
         names = ("input", "normalized_shape", "weight", "eps")
     bound = dict(zip(names, args, strict=False)) | kwargs
-    weight = bound.get("weight")
-    if weight is None or id(weight) not in kept:
+    source, weight = bound["input"], bound.get("weight")
+    if id(weight) not in kept:
         return func(*args, **kwargs)
-    index = torch.as_tensor(kept[id(weight)], device=weight.device)
+    index = torch.as_tensor(kept[id(weight)], device=source.device)
     for name in ("weight", "bias"):
         if bound.get(name) is not None:
             bound[name] = bound[name].index_select(0, index)
-    source = bound["input"]
     bound["input"], bound["normalized_shape"] = source.index_select(-1, index), (len(index),)
     return torch.zeros_like(source).index_copy(-1, index, func(**bound))
 
@@ -87,15 +107,15 @@ def _group(kept: Mapping[int, Indices], func: Any, args: tuple[Any, ...], kwargs
     """`group_norm`: (input, num_groups, weight, bias, eps)."""
     bound = dict(zip(("input", "num_groups", "weight", "bias", "eps", "cudnn_enabled"), args, strict=False)) | kwargs
     source, groups, weight = bound["input"], bound["num_groups"], bound.get("weight")
-    if weight is None or id(weight) not in kept:
+    if id(weight) not in kept:
         return func(*args, **kwargs)
-    index = torch.as_tensor(kept[id(weight)], device=weight.device)
+    index = torch.as_tensor(kept[id(weight)], device=source.device)
     groups = len(index) if groups == source.shape[1] else groups
     bias = bound.get("bias")
     result = functional.group_norm(
         source.index_select(1, index),
         groups,
-        weight.index_select(0, index),
+        None if weight is None else weight.index_select(0, index),
         None if bias is None else bias.index_select(0, index),
         bound.get("eps", 1e-5),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evoprune.channels.masked_norms import KeptForward, KeptNorms
+from evoprune.channels.masked_norms import KeptForward, KeptNorms, PlainForward
 from evoprune.channels.surgery import check_fits
 from evoprune.nn_utils.calling import named_tensors
 from evoprune.nn_utils.cloning import clone
@@ -43,6 +43,9 @@ def masked_copy(model: nn.Module, plan: PruningPlan, only: Collection[Axis] | No
     refresh_masked(masked)
     norms = {name: dims[0] for name, dims in plan.kept.items() if tensors[name].dim() == 1 and 0 in dims}
     _normalise_kept_only(masked, norms)
+    for path, indices in plan.normalised.items():
+        module = masked.get_submodule(path)
+        vars(module)["forward"] = PlainForward(module, indices)
     return masked
 
 

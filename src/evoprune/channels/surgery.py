@@ -67,7 +67,20 @@ def check_fits(model: nn.Module, plan: PruningPlan) -> dict[str, Tensor]:
             # Nothing but sizes: a plan may come from anyone, and a module has other attributes as well.
             if not _is_size(getattr(modules[path], attribute, None), like=value):
                 raise InvalidPlanError(f"the plan sets {path}.{attribute}, which is no size of the model")
+    for path, indices in plan.normalised.items():
+        size = plain_width(modules.get(path))
+        if size is None or int(indices[-1]) >= size:
+            raise InvalidPlanError(
+                f"the plan says what {path!r} normalises, which is no layer without weights of that width"
+            )
     return tensors
+
+
+def plain_width(module: nn.Module | None) -> int | None:
+    """How many channels a normalisation layer without weights normalises; None for any other module."""
+    if isinstance(module, nn.LayerNorm) and module.weight is None and len(module.normalized_shape) == 1:
+        return int(module.normalized_shape[0])
+    return int(module.num_channels) if isinstance(module, nn.GroupNorm) and module.weight is None else None
 
 
 def _is_size(known: object, like: AttributeValue) -> bool:

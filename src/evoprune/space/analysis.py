@@ -16,7 +16,7 @@ from evoprune.nn_utils.samples import samples_in
 from evoprune.space.attributes import attribute_rules, split_rules
 from evoprune.space.coupling import couple
 from evoprune.space.feature_widths import feature_rules
-from evoprune.space.part_sizes import size_rules
+from evoprune.space.part_sizes import norm_rules, size_rules
 from evoprune.space.pruning_space import PruningSpace
 from evoprune.space.tracing.tracer import trace
 from evoprune.space.workload import workload
@@ -91,5 +91,6 @@ def traced(
         coupled.consumers,
         workload(model, couplings, coupled.groups, samples_in(model, example_inputs)),
         size_rules(couplings),
+        norm_rules(couplings),
     )
     return Traced(space, coupled.splits, couplings.keeps_state)

@@ -112,3 +112,27 @@ class SizeRule:
     attribute: str
     counts: tuple[Count, ...]
     several: bool
+
+
+@dataclass(frozen=True, eq=False)
+class NormRule:
+    """A layer without weights that normalises positions of which some may go.
+
+    Attributes:
+        module: Name of the layer.
+        size: Number of positions.
+        parts: Axes with positions of theirs, [n] int32, and the places, [n] int32, that these have among those of the layer.
+    """
+
+    module: str
+    size: int
+    parts: tuple[tuple[Axis, NDArray[np.int32], NDArray[np.int32]], ...]
+
+    def kept(self, kept: Mapping[str, Mapping[int, NDArray[np.int64]]]) -> NDArray[np.int64]:
+        """Places that stay by a plan."""
+        stays = np.ones(self.size, dtype=np.bool_)
+        for (tensor, dim), positions, places in self.parts:
+            indices = kept.get(tensor, {}).get(dim)
+            if indices is not None:
+                stays[places] = np.isin(positions, indices)
+        return np.flatnonzero(stays)

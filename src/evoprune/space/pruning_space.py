@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +15,7 @@ from evoprune.errors import InvalidPlanError, UsageError
 from evoprune.plan import AttributeValue, Indices, Kept, PruningPlan
 from evoprune.seeding import SeedTree
 from evoprune.space.cost_model import CostModel, PlanCosts
-from evoprune.space.groups import AttributeRule, Axis, Frozen, Group, SizeRule
+from evoprune.space.groups import AttributeRule, Axis, Frozen, Group, NormRule, SizeRule
 from evoprune.space.ranking import choose
 from evoprune.space.workload import Workload
 
@@ -35,6 +36,7 @@ class PruningSpace:
         consumers: Axes that read a pruned dimension, rather than produce it.
         workload: Terms that the costs of plans are made of.
         sizes: Module attributes that hold the sizes of parts of axes.
+        norms: Layers without weights that normalise what may be pruned.
     """
 
     groups: tuple[Group, ...]
@@ -46,6 +48,7 @@ class PruningSpace:
     consumers: frozenset[Axis] = frozenset()
     workload: Workload = field(default_factory=Workload)
     sizes: tuple[SizeRule, ...] = ()
+    norms: tuple[NormRule, ...] = ()
 
     @property
     def size(self) -> int:
@@ -106,7 +109,8 @@ class PruningSpace:
             indices = np.flatnonzero(mask)
             counts[axis] = len(indices)
             kept.setdefault(axis[0], {})[axis[1]] = indices
-        return PruningPlan(kept, self._attributes(counts, kept), self.fingerprint)
+        found = {norm.module: norm.kept(kept) for norm in self.norms if _touches(kept, norm.parts)}
+        return PruningPlan(kept, self._attributes(counts, kept), self.fingerprint, found)
 
     def units(self, plan: PruningPlan) -> NDArray[np.bool_]:
         """[size] the units that a plan keeps, bool; one that it keeps a part of counts as cut.
@@ -234,10 +238,15 @@ class PruningSpace:
                 value = count * rule.factor // rule.divisor
                 values.setdefault(rule.module, {})[rule.attribute] = (value,) if rule.as_tuple else value
         for size in self.sizes:
-            if any(tensor in kept and dim in kept[tensor] for one in size.counts for (tensor, dim), _ in one.parts):
+            if any(_touches(kept, one.parts) for one in size.counts):
                 found = tuple(count.of(kept) for count in size.counts)
                 values.setdefault(size.module, {})[size.attribute] = found if size.several else found[0]
         return values
+
+
+def _touches(kept: Kept, parts: Iterable[tuple[Any, ...]]) -> bool:
+    """Whether a plan cuts any of the axes that the parts begin with."""
+    return any(dim in kept.get(tensor, {}) for (tensor, dim), *_ in parts)
 
 
 def nothing_to_prune(space: PruningSpace) -> str:

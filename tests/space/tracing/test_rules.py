@@ -141,7 +141,7 @@ NORMS = {
     "group of one": (nn.GroupNorm(8, 8), 8),
     "one group": (nn.GroupNorm(1, 8), 8),
     "prelu": (nn.PReLU(8), 8),
-    "group without weights": (nn.GroupNorm(2, 8, affine=False), 0),
+    "group without weights": (nn.GroupNorm(2, 8, affine=False), 4),
 }
 
 
@@ -180,7 +180,7 @@ class OwnRMSNorm(nn.Module):
         (nn.RMSNorm(8), 8),
         (OwnRMSNorm(8), 8),
         (nn.LayerNorm([4, 8]), 0),
-        (nn.LayerNorm(8, elementwise_affine=False), 0),
+        (nn.LayerNorm(8, elementwise_affine=False), 8),
     ],
 )
 def test_normalisations_of_the_last_dimension(norm, expected):

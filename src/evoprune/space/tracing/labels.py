@@ -83,6 +83,19 @@ class Sizing:
 
 
 @dataclass(frozen=True)
+class PlainNorm:
+    """A layer without weights normalises a dimension.
+
+    Attributes:
+        module: Name of the layer.
+        atoms: Label of the dimension.
+    """
+
+    module: str
+    atoms: Vector
+
+
+@dataclass(frozen=True)
 class Work:
     """What one contraction costs: `flops` times the lengths of `extents`.
 
@@ -119,6 +132,7 @@ class Couplings:
         self.splits: list[Split] = []
         self.reshapes: list[Split] = []
         self.sizings: list[Sizing] = []
+        self.plain_norms: list[PlainNorm] = []
         self.blind: list[tuple[str, str]] = []
         self.work: list[Work] = []
         self.keeps_state = False

@@ -89,6 +89,11 @@ class Call:
         """Freeze `atoms`; `what` completes the sentence "... by aten.sum in fc"."""
         self.couplings.freeze(atoms, f"{what} by {self.where}")
 
+    def freeze_where_read(self, atoms: Vector, what: str) -> None:
+        """Freeze `atoms` as soon as anything reads the result's values; code may want no more than its shape."""
+        for tensor in tensors_in(self.result):
+            self.tracer.taint(tensor, atoms, f"{what} by {self.where}")
+
     def freeze_dims(self, dims: Dims, what: str) -> None:
         """Freeze all labels of `dims`."""
         for atoms in dims.values():

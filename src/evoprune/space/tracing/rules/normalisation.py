@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import nn
 
-from evoprune.space.tracing.labels import Vector
+from evoprune.space.tracing.labels import PlainNorm, Sizing, Vector
 from evoprune.space.tracing.rules.call import Call, Dims
 from evoprune.space.tracing.rules.registry import rule
 
@@ -30,11 +31,13 @@ def batch_norm(call: Call) -> None:
 
 @rule("native_layer_norm", "layer_norm")
 def layer_norm(call: Call) -> None:
-    """The last dimension is normalised over what is kept of it; only an affine one is recognised in the masked reference."""
+    """The last dimension is normalised over what is kept of it; without a weight only a layer is recognised in the reference."""
     source, weight, bias = call.arg("input"), call.arg("weight"), call.arg("bias")
     dims = call.dims(source)
     normalised = range(source.dim() - len(call.arg("normalized_shape")), source.dim())
-    if len(normalised) > 1 or weight is None:
+    if len(normalised) == 1 and weight is None and call.tracer.runs(nn.LayerNorm):
+        _plain(call, dims.get(source.dim() - 1))
+    elif len(normalised) > 1 or weight is None:
         for dim in [dim for dim in dims if dim in normalised]:
             what = "is normalised over several dimensions" if weight is not None else "is normalised without a weight"
             call.freeze(dims.pop(dim), what)
@@ -53,13 +56,31 @@ def group_norm(call: Call) -> None:
     for dim in [dim for dim in dims if dim > 1]:
         call.freeze(dims.pop(dim), "is averaged over")
     if call.arg("weight") is None:
-        if 1 in dims:
+        if call.tracer.runs(nn.GroupNorm):
+            _plain(call, dims.get(1))
+        elif 1 in dims:
             call.freeze(dims.pop(1), "is normalised without a weight")
     else:
         _affine(call, dims, 1, source.shape[1])
     if 1 in dims and 1 < groups < len(dims[1]):
         dims[1] = _balanced(call, dims[1], groups)
     call.put(dims, call.result[0])
+
+
+def _plain(call: Call, atoms: Vector | None) -> None:
+    """Note what a layer without weights normalises; what it normalises at another time is cut alike."""
+    module = call.tracer.module
+    known = next((norm.atoms for norm in call.couplings.plain_norms if norm.module == module), None)
+    if known is not None and (atoms is None or len(atoms) != len(known)):
+        call.freeze(known, "is normalised along with a fixed size")
+    elif atoms is not None:
+        if known is not None:
+            call.couplings.tie(known, atoms, f"is normalised along with a fixed size in {call.where}")
+        call.couplings.plain_norms.append(PlainNorm(module, atoms))
+        own = call.tracer.attributes()
+        for name, several in (("normalized_shape", True), ("num_channels", False), ("num_groups", False)):
+            if name in own and (name != "num_groups" or own[name] == len(atoms)):
+                call.couplings.sizings.append(Sizing(module, name, (atoms,), several))
 
 
 def _affine(call: Call, dims: Dims, dim: int, size: int) -> None:

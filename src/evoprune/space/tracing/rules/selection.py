@@ -90,7 +90,7 @@ def take_slice(call: Call) -> None:
         elif plain and cut_by_attributes(call, atoms, edges):
             dims[along] = atoms[start : start + length]
         else:
-            call.freeze(atoms, "is sliced at fixed positions")
+            call.freeze_where_read(atoms, "is sliced at fixed positions")
     call.put(dims)
 
 
@@ -109,9 +109,10 @@ def select(call: Call) -> None:
     operand = call.operands[0]
     along = call.arg("dim", 0) % operand.dim()
     dims = call.dims(operand)
-    if along in dims:
-        call.freeze(dims.pop(along), "is read one position at a time")
+    atoms = dims.pop(along, None)
     call.put_all({dim - (dim > along): atoms for dim, atoms in dims.items()})
+    if atoms is not None:
+        call.freeze_where_read(atoms, "is read one position at a time")
 
 
 @rule("index", "index_select", "roll", "_unsafe_index")
