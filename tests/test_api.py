@@ -210,7 +210,7 @@ def test_evolve_takes_settings_from_the_config_unless_an_argument_says_otherwise
 def test_evolve_reports_settings_that_are_wrong(evolve, tmp_path):
     with pytest.raises(ConfigError, match=r"(?s)ga\.pop_size.*ga\.mutation"):
         evolve(config={"ga": {"pop_size": 1, "mutation": 0.1}})
-    with pytest.raises(ConfigError, match=r"run\.time_budget"):
+    with pytest.raises(ConfigError, match=r"^time_budget: "):
         evolve(time_budget="soon")
     with pytest.raises(ConfigError, match="'weights' is not one of the encodings"):
         evolve(encoding="weights")

@@ -38,7 +38,7 @@ EVOLVE = {
     "a size of data": ({"config": {"data": {"select_size": 9}}}, r"data\.select_size: of no effect on evolve"),
     "workers in one process": (
         {"workers": 3, "config": {"execution": {"executor": "in-process"}}},
-        r"execution\.workers is 3, and executor in-process evaluates one",
+        "^workers is 3, and executor in-process evaluates one",
     ),
     "a factory that is no name": (
         {"factory": TinyCNN},

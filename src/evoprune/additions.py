@@ -10,9 +10,12 @@ from typing import Any
 from torch import nn
 
 from evoprune.data.task import Task
-from evoprune.events import Listener, broadcast, warn
+from evoprune.display.shown import shown
+from evoprune.events import Listener, broadcast
+from evoprune.html_tables import html_table
 from evoprune.name_patterns import one_or_more
-from evoprune.report.summary import text_table
+from evoprune.python_terms import in_python_terms
+from evoprune.report.summary import comparison_rows, notes, text_table
 from evoprune.run.factories.finetuning import finetune_config, finetune_run, finetune_source
 from evoprune.run.factories.finishing import choose, finish_config, finish_point, finish_source
 from evoprune.run.finetune import FINETUNED
@@ -48,6 +51,10 @@ class Finetuned:
     def __repr__(self) -> str:
         return f"<fine-tuned model in {self.directory}>\n{self.table()}"
 
+    def _repr_html_(self) -> str:
+        rows = comparison_rows(self._comparison, ("pruned", "finetuned"))
+        return html_table(f"fine-tuned model in {self.directory}", ("", "pruned", "finetuned", "change"), rows)
+
 
 def finetune(
     directory: Path | str,
@@ -60,6 +67,7 @@ def finetune(
     task: Task | None = None,
     example_inputs: Any = None,
     listeners: Sequence[Listener] = (),
+    progress: bool = True,
 ) -> Finetuned:
     """Train the finished model of a run further, with its masks held, on train and select; judged once on test.
 
@@ -73,18 +81,19 @@ def finetune(
         task: The task, with the data of the run.
         example_inputs: Inputs of one forward pass.
         listeners: Called with each event.
+        progress: Whether the work is shown while it lasts, as by `evolve`.
 
     Raises:
         UsageError: There is no finished run, `out` holds something, the data are not the run's, or a part of what `evolve` was
             called with is missing.
     """
     run = Path(directory)
-    resolved = finetune_config(run, epochs=epochs, lr=lr, settings=config)
-    problem = problem_in_hand(model, task, example_inputs)
-    source: ProblemSource = finetune_source(run, resolved) if problem is None else LiveSource(problem)
-    target = Path(out) if out is not None else run / FINETUNED
-    before = read_comparison(run)
-    done = finetune_run(run, resolved, source, target, broadcast(listeners or (warn,)), before=before)
+    with in_python_terms(), shown(listeners, progress=progress) as told:
+        resolved = finetune_config(run, epochs=epochs, lr=lr, settings=config)
+        problem = problem_in_hand(model, task, example_inputs)
+        source: ProblemSource = finetune_source(run, resolved) if problem is None else LiveSource(problem)
+        target = Path(out) if out is not None else run / FINETUNED
+        done = finetune_run(run, resolved, source, target, broadcast(told), before=read_comparison(run))
     return Finetuned(target, done, source)
 
 
@@ -117,6 +126,10 @@ class Finished:
     def __repr__(self) -> str:
         return f"<point {self.point}, finished, in {self.directory}>\n{self.table()}"
 
+    def _repr_html_(self) -> str:
+        title, comparison = f"point {self.point}, finished, in {self.directory}", self._comparison
+        return html_table(title, ("", "baseline", "pruned", "change"), comparison_rows(comparison), notes(comparison))
+
 
 def finish(
     directory: Path | str,
@@ -131,6 +144,7 @@ def finish(
     task: Task | None = None,
     example_inputs: Any = None,
     listeners: Sequence[Listener] = (),
+    progress: bool = True,
 ) -> Finished:
     """Build and retrain a point of a run's front without another search; judged once on test.
 
@@ -149,16 +163,18 @@ def finish(
         task: The task, with the data of the run.
         example_inputs: Inputs of one forward pass.
         listeners: Called with each event.
+        progress: Whether the work is shown while it lasts, as by `evolve`.
 
     Raises:
         UsageError: There is no finished run of channels, no such point, `out` holds something, the data are not the run's, or a
             part of what `evolve` was called with is missing.
     """
     run = Path(directory)
-    resolved = finish_config(run, epochs=epochs, lr=lr, settings=config)
-    choice = choose(run, resolved, point=point, constraints=one_or_more(constraints))
-    problem = problem_in_hand(model, task, example_inputs)
-    source: ProblemSource = finish_source(run, resolved) if problem is None else LiveSource(problem)
-    target = Path(out) if out is not None else run / choice.folder
-    done = finish_point(run, resolved, source, choice, target, broadcast(listeners or (warn,)))
+    with in_python_terms(), shown(listeners, progress=progress) as told:
+        resolved = finish_config(run, epochs=epochs, lr=lr, settings=config)
+        choice = choose(run, resolved, point=point, constraints=one_or_more(constraints))
+        problem = problem_in_hand(model, task, example_inputs)
+        source: ProblemSource = finish_source(run, resolved) if problem is None else LiveSource(problem)
+        target = Path(out) if out is not None else run / choice.folder
+        done = finish_point(run, resolved, source, choice, target, broadcast(told))
     return Finished(target, choice.entry.index, done, source)

@@ -20,16 +20,19 @@ from evoprune.config.recipes import refuse_settings_of_recipes, resolve_recipe_c
 from evoprune.config.schema import Config, make_config
 from evoprune.data.task import Task
 from evoprune.data.used_outputs import Outputs, UsedOutputs
+from evoprune.display.shown import shown
 from evoprune.errors import UsageError
 from evoprune.events import Listener, warn
 from evoprune.exporters.exporting import Exported, export
+from evoprune.html_tables import html_table
 from evoprune.mask_plan import MaskPlan
 from evoprune.name_patterns import one_or_more
 from evoprune.nn_utils.comparison import Verification
 from evoprune.objectives.compute import ComputeReport, count
 from evoprune.plan import PruningPlan
 from evoprune.pruning import mask, prune, verify
-from evoprune.report.summary import text_table
+from evoprune.python_terms import SETTINGS, in_python_terms
+from evoprune.report.summary import comparison_rows, notes, text_table
 from evoprune.report.writer import ensure_report
 from evoprune.run.factories.runs import execute
 from evoprune.run.factories.stored import recipe_source, stored_config, target_of
@@ -118,6 +121,10 @@ class Result:
     def __repr__(self) -> str:
         return f"<evoprune run in {self.directory}>\n{self.table()}"
 
+    def _repr_html_(self) -> str:
+        headings, comparison = ("", "baseline", "pruned", "change"), self._comparison
+        return html_table(f"evoprune run in {self.directory}", headings, comparison_rows(comparison), notes(comparison))
+
     @cached_property
     def _points(self) -> Points:
         return points_of(self.directory, target_of(self.config), self._source, self._comparison)
@@ -140,6 +147,7 @@ def evolve(
     config: Settings | None = None,
     factory: str | None = None,
     listeners: Sequence[Listener] = (),
+    progress: bool = True,
 ) -> Result:
     """Evolve which parts of `model` to keep, and return the smaller network with all that was found on the way.
 
@@ -161,7 +169,8 @@ def evolve(
         config: Further settings: a mapping such as `{"ga": {"pop_size": 10}}`, a YAML file, or a `Config`. Arguments override it.
         factory: Import path of what builds the dense network without arguments, kept for `evoprune.load`; the model's class when
             it takes none. It is called once, to see that it builds such a network.
-        listeners: Called with each event, see `evoprune.events`.
+        listeners: Called with each event, see `evoprune.events`; `evoprune.tracking` has some for experiment trackers.
+        progress: Whether the run is shown while it lasts: on standard error, in a notebook below the cell.
 
     Raises:
         UsageError: Something given can't be used.
@@ -180,12 +189,14 @@ def evolve(
         "execution": given(workers=workers),
         "run": given(seed=seed, time_budget=time_budget),
     }
-    resolved = make_config({"execution": {"workers": 1}}, as_mapping(config), arguments)
-    refuse_settings_of_recipes(resolved)
-    task = task.with_outputs(used) if used.function else task
-    source = LiveSource(problem_of(model, task, example_inputs, factory))
-    directory = Path(out or resolved.run.out or tempfile.mkdtemp(prefix="evoprune-"))
-    return execute_run(resolved, source, directory, listeners)
+    with in_python_terms(SETTINGS):
+        resolved = make_config({"execution": {"workers": 1}}, as_mapping(config), arguments)
+        refuse_settings_of_recipes(resolved)
+        task = task.with_outputs(used) if used.function else task
+        source = LiveSource(problem_of(model, task, example_inputs, factory))
+        directory = Path(out or resolved.run.out or tempfile.mkdtemp(prefix="evoprune-"))
+        with shown(listeners, progress=progress) as told:
+            return execute_run(resolved, source, directory, told)
 
 
 def run_recipe(
@@ -194,6 +205,7 @@ def run_recipe(
     config: Settings | None = None,
     out: Path | str | None = None,
     listeners: Sequence[Listener] = (),
+    progress: bool = True,
 ) -> Result:
     """Run a recipe from data to finished model: the same as `evoprune run` on the command line.
 
@@ -202,23 +214,33 @@ def run_recipe(
         config: Settings over the recipe's defaults: a mapping, a YAML file, or a `Config`.
         out: Run directory; `runs/<recipe>` when neither this nor `run.out` is set.
         listeners: Called with each event.
+        progress: Whether the run is shown while it lasts, as by `evolve`.
 
     Raises:
         UsageError: Something given can't be used.
         RunError: The run stopped; calling again resumes it.
     """
-    resolved = resolve_recipe_config(recipe, as_mapping(config))
-    return execute_run(resolved, recipe_source(resolved), run_directory(resolved, out), listeners)
+    with in_python_terms():
+        resolved = resolve_recipe_config(recipe, as_mapping(config))
+        with shown(listeners, progress=progress) as told:
+            return execute_run(resolved, recipe_source(resolved), run_directory(resolved, out), told)
 
 
-def resume(directory: Path | str, *, listeners: Sequence[Listener] = ()) -> Result:
+def resume(directory: Path | str, *, listeners: Sequence[Listener] = (), progress: bool = True) -> Result:
     """Go on with a recipe's run that was stopped.
+
+    Args:
+        directory: The run directory.
+        listeners: Called with each event.
+        progress: Whether the run is shown while it lasts, as by `evolve`.
 
     Raises:
         UsageError: There is no run of a recipe in the directory.
     """
-    resolved = stored_config(Path(directory))
-    return execute_run(resolved, recipe_source(resolved), Path(directory), listeners)
+    with in_python_terms():
+        resolved = stored_config(Path(directory))
+        with shown(listeners, progress=progress) as told:
+            return execute_run(resolved, recipe_source(resolved), Path(directory), told)
 
 
 def execute_run(config: Config, source: ProblemSource, directory: Path, listeners: Sequence[Listener]) -> Result:

@@ -90,7 +90,7 @@ class PackedMask:
         return f"PackedMask({self.digest[:8]}, {self.kept} of {list(self.shape)})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MaskPlan:
     """Which weights of a model stay; tensors without a mask stay whole.
 
@@ -168,6 +168,15 @@ class MaskPlan:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    def summary(self) -> str:
+        """What is masked, in a line."""
+        return (
+            f"{len(self.masks)} tensors masked, {self.kept:,} of {self.size:,} weights stay ({self.sparsity:.2%} zeros)"
+        )
+
+    def __repr__(self) -> str:
+        return f"<mask plan: {self.summary()}>"
 
 
 def metadata_of(content: bytes) -> dict[str, str]:

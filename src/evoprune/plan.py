@@ -17,9 +17,11 @@ Kept = Mapping[str, Mapping[int, Indices]]
 AttributeValue = int | tuple[int, ...]
 
 FORMAT: Final = 1
+SHOWN: Final = 4
+"""Widths that a line about a plan lists."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PruningPlan:
     """Which indices every touched tensor keeps, and the module attributes that follow from it.
 
@@ -92,6 +94,18 @@ class PruningPlan:
 
     def __hash__(self) -> int:
         return hash(self.to_json())
+
+    def summary(self) -> str:
+        """What is cut, in a line: the widths of the first few layers."""
+        widths = [
+            f"{module}.{name}={value}" for module, values in self.attributes.items() for name, value in values.items()
+        ]
+        more = "" if len(widths) <= SHOWN else f" and {len(widths) - SHOWN} more"
+        listed = f": {', '.join(widths[:SHOWN])}{more}" if widths else ""
+        return f"{len(self.kept)} tensors cut{listed}"
+
+    def __repr__(self) -> str:
+        return f"<pruning plan: {self.summary()}>"
 
 
 def _check_indices(name: str, dimension: int, indices: Indices) -> None:

@@ -89,8 +89,11 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-EXTRAS: Final = ("ray",)
-"""Packages that an extra of the same name installs."""
+EXTRAS: Final[dict[str, tuple[str, ...]]] = {
+    "ray": ("ray",),
+    "onnx": ("onnx", "onnxruntime"),
+}
+"""What each extra installs."""
 
 
 def known_names(kind: str) -> list[str]:
@@ -143,7 +146,8 @@ def import_object(path: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ConfigError(f"there is no module {module_name!r}", "run from its folder, or install it") from error
-        hint = f"pip install 'evoprune[{error.name}]'" if error.name in EXTRAS else ""
+        extra = next((name for name, packages in EXTRAS.items() if error.name in packages), None)
+        hint = "" if extra is None else f"pip install 'evoprune[{extra}]'"
         raise MissingDependencyError(f"{module_name} needs {error.name!r}, which is not installed", hint) from error
     except (ImportError, SyntaxError) as error:
         raise ConfigError(f"module {module_name!r} can't be imported: {error}") from error

@@ -3,7 +3,7 @@ from rich.console import Console as RichConsole
 
 from evoprune.cli.console import Console
 from evoprune.cli.inspection_tables import new_table
-from evoprune.cli.printable import printable
+from evoprune.display.printable import printable
 from evoprune.events import DataProgress, Decision, StageStarted
 from tests.cli.conftest import settings
 

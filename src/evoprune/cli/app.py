@@ -5,42 +5,56 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from typing import Final
 
 import typer
 
 from evoprune.cli.compare_command import compare_runs
+from evoprune.cli.doctor_command import show_doctor
 from evoprune.cli.export_command import export_model
 from evoprune.cli.finetune_command import finetune_model
 from evoprune.cli.finish_command import finish_model
 from evoprune.cli.front_command import show_front
+from evoprune.cli.init_command import init_recipe
 from evoprune.cli.inspect_command import inspect_model
 from evoprune.cli.layers_command import list_layers
 from evoprune.cli.measure_command import measure_model
-from evoprune.cli.printable import printable
+from evoprune.cli.options import epilog
 from evoprune.cli.recipes_command import list_recipes
 from evoprune.cli.resume_command import resume_run
 from evoprune.cli.run_command import run_recipe
+from evoprune.display.printable import printable
 from evoprune.errors import EvopruneError, UsageError
 from evoprune.version import __version__
 
 app = typer.Typer(
     name="evoprune",
     help="Evolutionary pruning for PyTorch: evolve what a network can do without, and get a smaller one.",
+    epilog="\b\nBegin with:\n  evoprune run mnist-cnn\n  evoprune init mine.py",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run_recipe)
-app.command("resume")(resume_run)
-app.command("front")(show_front)
-app.command("finish")(finish_model)
-app.command("compare")(compare_runs)
-app.command("recipes")(list_recipes)
-app.command("inspect")(inspect_model)
-app.command("layers")(list_layers)
-app.command("measure")(measure_model)
-app.command("finetune")(finetune_model)
-app.command("export")(export_model)
+COMMANDS: Final[dict[str, tuple[Callable[..., None], str]]] = {
+    "run": (run_recipe, "Prune a recipe's network, from data to finished model."),
+    "init": (init_recipe, "Write a recipe file for your own model and data."),
+    "resume": (resume_run, "Go on with a run that was stopped."),
+    "front": (show_front, "Show what else a run found to choose from."),
+    "finish": (finish_model, "Build and retrain another point of a front."),
+    "compare": (compare_runs, "Show finished runs side by side."),
+    "recipes": (list_recipes, "List what can be run by name."),
+    "inspect": (inspect_model, "Show what can be pruned, and what can't and why."),
+    "layers": (list_layers, "List layers whose weights can be masked."),
+    "measure": (measure_model, "Measure a table of latency by width."),
+    "finetune": (finetune_model, "Train a finished model further."),
+    "export": (export_model, "Write a finished model in another format."),
+    "doctor": (show_doctor, "Show versions, devices, threads, cache and extras."),
+}
+"""Commands in the order of the help, each with a line about it."""
+for _name, (_function, _line) in COMMANDS.items():
+    app.command(_name, short_help=_line, epilog=epilog(_name))(_function)
 
 
 @app.callback(invoke_without_command=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from evoprune.cli.options import Quiet, Verbose
+
 
 def finish_model(
     directory: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run of channels.")],
@@ -26,16 +28,20 @@ def finish_model(
         list[str] | None,
         typer.Option("--set", metavar="KEY.PATH=VALUE", help="A setting of training or execution; repeatable."),
     ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Build and retrain a point of a run's front, and judge it once on test.
 
     The network is the one that the run would have given, had this point been its best. The run stays as it is; a directory that
     holds something is left alone.
     """
+    from evoprune.cli.console import Console
     from evoprune.cli.session import finish_in_terminal
     from evoprune.config.yaml_files import parse_overrides
     from evoprune.run.factories.finishing import choose, finish_config, finish_source
 
     config = finish_config(directory, epochs=epochs, lr=lr, settings=parse_overrides(assignments or []))
     choice = choose(directory, config, point=point, constraints=constraints or ())
-    finish_in_terminal(directory, config, finish_source(directory, config), choice, out or directory / choice.folder)
+    console, target = Console(quiet=quiet, verbose=verbose), out or directory / choice.folder
+    finish_in_terminal(directory, config, finish_source(directory, config), choice, target, console)

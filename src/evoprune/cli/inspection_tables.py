@@ -8,7 +8,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from evoprune.cli.printable import printable
+from evoprune.display.printable import printable
 from evoprune.report.inspection import Inspection
 from evoprune.results import ACCURACY, MetricCard
 

@@ -47,7 +47,7 @@ def _show(model: str, rows: Sequence[LayerRow]) -> None:
     from rich.text import Text
 
     from evoprune.cli.inspection_tables import new_console, new_table
-    from evoprune.cli.printable import printable
+    from evoprune.display.printable import printable
 
     # An attention layer has several weight tensors: its name stands for all of them.
     layers = len({row.layer for row in rows})

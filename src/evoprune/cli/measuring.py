@@ -9,8 +9,8 @@ from pathlib import Path
 from evoprune.channels.analyze import analyze
 from evoprune.channels.latency.measure import accuracy_text, measure_latency
 from evoprune.cli.inspected import load_inspected
-from evoprune.cli.printable import printable
 from evoprune.data.trees import moved
+from evoprune.display.printable import printable
 from evoprune.errors import ConfigError, MeasurementError, UnsupportedModelError, UsageError
 from evoprune.events import Listener
 from evoprune.nn_utils.layouts import arranged

@@ -7,8 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from evoprune.cli.completion import recipe_names
+from evoprune.cli.options import AsJson, Quiet, Verbose
+
 RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE|CONFIG.yaml", help="Built-in recipe, package.module:function, or a YAML file.")
+    str,
+    typer.Argument(
+        metavar="RECIPE|CONFIG.yaml",
+        help="Built-in recipe, package.module:function, or a YAML file.",
+        autocompletion=recipe_names,
+    ),
 ]
 
 
@@ -34,13 +42,19 @@ def run_recipe(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Any setting; repeatable.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what there would be to do and how long it would take, and do nothing."),
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train or load a network, evolve what it keeps, rebuild it smaller, retrain it and compare.
 
     Flags override the configuration file, which overrides the recipe's defaults. A directory that holds this very run is
     resumed; any other non-empty one is left alone.
     """
-    from evoprune.cli.session import run_in_terminal
     from evoprune.config.recipes import resolve_recipe_config, run_directory
     from evoprune.config.yaml_files import parse_overrides, read_config
     from evoprune.run.factories.stored import recipe_source
@@ -48,7 +62,19 @@ def run_recipe(
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
     flags = _flags(seed, workers, executor, address, layer, exclude, time_budget, constraint, start_from)
     config = resolve_recipe_config(name, file, parse_overrides(assignments or []), flags)
-    run_in_terminal(config, recipe_source(config), run_directory(config, out))
+    if dry_run:
+        from evoprune.cli.planned_work import show_planned_work
+
+        show_planned_work(config, recipe_source(config), as_json=as_json)
+        return
+    from rich.console import Console as RichConsole
+
+    from evoprune.cli.console import Console
+    from evoprune.cli.session import run_in_terminal
+
+    directory = run_directory(config, out)
+    console = Console(RichConsole(stderr=as_json, highlight=False), quiet=quiet, verbose=verbose)
+    run_in_terminal(config, recipe_source(config), directory, console, as_json=as_json)
 
 
 def _flags(

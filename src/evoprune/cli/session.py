@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import sys
@@ -16,8 +17,8 @@ import typer
 
 from evoprune.api import execute_run
 from evoprune.cli.console import Console
-from evoprune.cli.printable import printable
 from evoprune.config.schema import Config
+from evoprune.display.printable import printable
 from evoprune.errors import RunError
 from evoprune.run.factories.finetuning import finetune_run
 from evoprune.run.factories.finishing import Choice, finish_point
@@ -30,28 +31,37 @@ _AGAIN: Final = "the same command begins again"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
-def run_in_terminal(config: Config, source: ProblemSource, directory: Path) -> None:
+def run_in_terminal(
+    config: Config, source: ProblemSource, directory: Path, console: Console | None = None, *, as_json: bool = False
+) -> None:
     """Run to the end and show the comparison; on Ctrl-C or SIGTERM say how to resume, and exit with code 1."""
-    console = Console()
+    console = console or Console()
     try:
         with _stopping_with(_go_on(directory)), console:
             result = execute_run(config, source, directory, [console])
     except RunError as error:
         raise type(error)(error.message, error.hint or _go_on(directory)) from error
-    console.show_result(result)
+    if as_json:
+        typer.echo(json.dumps({"directory": str(result.directory), "comparison": dict(result.comparison)}, indent=2))
+    else:
+        console.show_result(result)
 
 
-def finetune_in_terminal(directory: Path, config: Config, source: ProblemSource, out: Path) -> None:
+def finetune_in_terminal(
+    directory: Path, config: Config, source: ProblemSource, out: Path, console: Console | None = None
+) -> None:
     """Train a run's finished model further and show what that changed; begun again from the start when it was stopped."""
-    console, before = Console(), read_comparison(directory)
+    console, before = console or Console(), read_comparison(directory)
     with _begun_again(console):
         comparison = finetune_run(directory, config, source, out, console, before=before)
     console.show_finetuned(comparison, out)
 
 
-def finish_in_terminal(directory: Path, config: Config, source: ProblemSource, choice: Choice, out: Path) -> None:
+def finish_in_terminal(
+    directory: Path, config: Config, source: ProblemSource, choice: Choice, out: Path, console: Console | None = None
+) -> None:
     """Make the finished network of a point and show what it came to; begun again from the start when it was stopped."""
-    console = Console()
+    console = console or Console()
     with _begun_again(console):
         comparison = finish_point(directory, config, source, choice, out, console)
     console.show_point(choice.entry.index, comparison, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -74,3 +75,7 @@ class Section(BaseModel):
     """A section: no unknown keys, no changes once it is made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What was set: with all of the defaults it would fill the screen."""
+        return ((name, value) for name, value in super().__repr_args__() if name in self.model_fields_set)

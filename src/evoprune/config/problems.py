@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
 from typing import Any
 
@@ -41,11 +42,24 @@ def _explain_one(location: list[str], problem: Any, tree: type[BaseModel]) -> tu
     key = ".".join(location[:depth] if field else location)
     if problem["type"] == "extra_forbidden":
         where = ".".join(location[:-1]) or "a configuration"
-        return key, f" is not a setting; {where} has: {', '.join(section.model_fields)}", ""
+        listed = f"{where} has: {', '.join(section.model_fields)}"
+        return key, f" is not a setting; {listed}{_meant(location, section, tree)}", ""
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (given: {_SHORT.repr(problem['input'])})"
     described = section.model_fields[field].description if field else None
     return f"{key}: " if key else "", message, f"{given}{f' [{described}]' if described else ''}"
+
+
+def _meant(location: list[str], section: type[BaseModel], tree: type[BaseModel]) -> str:
+    """The setting that was probably meant: one of a similar name in the section, or of the same name in another."""
+    close = difflib.get_close_matches(location[-1], section.model_fields, n=1)
+    where = ".".join(location[:-1])
+    found = [f"{where}.{close[0]}" if where else close[0]] if close else []
+    for name, field in tree.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and location[-1] in kind.model_fields:
+            found.append(f"{name}.{location[-1]}")
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _locate(location: list[str], tree: type[BaseModel]) -> tuple[type[BaseModel], str | None, int]:

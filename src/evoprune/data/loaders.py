@@ -18,7 +18,7 @@ from evoprune.errors import DataError
 Passes = IndexedPasses | StreamPasses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoaderSource:
     """A user's own `DataLoader`s, data sets, or other iterables of `(inputs, targets)` batches.
 
@@ -43,6 +43,9 @@ class LoaderSource:
     def __len__(self) -> int:
         total = sum(passes.samples for passes in self.passes)
         return total if self.size is None else min(total, self.size)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} samples from {', '.join(type(one).__name__ for one in self.loaders)}>"
 
     def batches(self, batch_size: int, *, device: torch.device, seed: int | None = None) -> Iterator[Batch]:
         """The loaders' batches, moved to `device`; `batch_size` counts for data sets without a loader alone.

@@ -26,7 +26,7 @@ from evoprune.plugins import resolve
 from evoprune.results import MetricCard
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """The job of a model. The three sets must not overlap: evolution looks at `val` only, `test` is read once at the end.
 
@@ -95,6 +95,11 @@ class Task:
         }
         for name, value in {**sources, **own}.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "val", "test"))
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__)
+        return f"<task: {sizes} samples; loss {loss}; metric {self.card.name}>"
 
     def close(self) -> None:
         """Stop the worker processes that loaders keep between passes; they start again when needed."""

@@ -28,7 +28,7 @@ class Preprocessing:
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TensorSource:
     """Images kept in memory as bytes and normalised a batch at a time on the device that needs them.
 
@@ -58,6 +58,9 @@ class TensorSource:
 
     def __len__(self) -> int:
         return len(self.labels) if self.indices is None else len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} images of {list(self.images.shape[1:])}>"
 
     @property
     def rows(self) -> Tensor:

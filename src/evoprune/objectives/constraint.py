@@ -16,7 +16,11 @@ COSTS: Final = frozenset({"macs", "params", "size_bytes", "peak_activation_bytes
 SPARSITIES: Final = frozenset({"sparsity", "layer_sparsity"})
 """What weight masks alone have; bounds on them are never relative, because the dense network has none."""
 
-_UNITS: Final = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "ms": 1.0}
+_COUNTS: Final = {"k": 1e3, "m": 1e6, "g": 1e9}
+_BYTES: Final = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9}
+_TIMES: Final = {"ms": 1.0}
+_UNITS: Final = {**_COUNTS, **_BYTES, **_TIMES}
+_OF_BYTES: Final = frozenset({"size_bytes", "peak_activation_bytes"})
 _PATTERN: Final = re.compile(
     rf"\s*([A-Za-z_]\w*(?:{OPTIONS})?)\s*(<=|>=)\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)\s*"
 )
@@ -62,7 +66,7 @@ class Constraint:
         if unit == "":
             relative = 0 <= value <= 1 and number[0] not in "+-" and name not in SPARSITIES
             return cls(name, relation == "<=", value, relative=relative)
-        return cls(name, relation == "<=", value * _multiplier(unit, text), relative=False)
+        return cls(name, relation == "<=", value * _multiplier(name, unit, text), relative=False)
 
     def limit(self, dense: float) -> float:
         """The bound in the objective's unit, for a dense network with this value."""
@@ -84,9 +88,25 @@ def total_violation(
     return math.fsum(one.violation(values, baseline) for one in constraints if one.objective in values)
 
 
-def _multiplier(unit: str, text: str) -> float:
+def _multiplier(name: str, unit: str, text: str) -> float:
     if unit.lower() not in _UNITS:
         raise ConfigError(
             f"constraint {text!r} has the unknown unit {unit!r}; accepted are %, k, M, G, B, kB, MB, GB and ms"
         )
+    wrong = _units_of(name).get(unit.lower()) is None
+    if wrong:
+        accepted = ", ".join(_WRITTEN[one] for one in _units_of(name))
+        raise ConfigError(f"constraint {text!r}: {unit} is no unit of {name}, which takes {accepted} or %")
     return _UNITS[unit.lower()]
+
+
+_WRITTEN: Final = {"k": "k", "m": "M", "g": "G", "b": "B", "kb": "kB", "mb": "MB", "gb": "GB", "ms": "ms"}
+
+
+def _units_of(name: str) -> Mapping[str, float]:
+    """What bounds on an objective may be written in; of one that we don't know, in anything."""
+    if name in _OF_BYTES:
+        return {**_BYTES, **_COUNTS}
+    if name in COSTS or name in ("accuracy", "loss", "worst_class_accuracy", *SPARSITIES):
+        return _COUNTS
+    return _TIMES if is_latency(name) else _UNITS

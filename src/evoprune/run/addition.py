@@ -18,7 +18,7 @@ from evoprune.nn_utils.weights import put_weights
 from evoprune.results import MetricCard
 from evoprune.run.baseline import stored_baseline
 from evoprune.run.final_report import Judge
-from evoprune.run.fingerprints import digests_of_data
+from evoprune.run.fingerprints import LOSS, digests_of_data, name_of_loss
 from evoprune.run.guarded import TrainingGuard
 from evoprune.run.layout import settle_layout
 from evoprune.run.opened_run import try_a_batch
@@ -114,6 +114,7 @@ class Addition:
         problem = self.source.load(self.notify).keeping_given()
         _check_same_data(self.directory, manifest, problem)
         _check_same_metric(self.directory, problem)
+        _check_same_loss(self.directory, manifest, problem)
         unsettled = self.workplace.laid_out(channels_last=False)
         guard = TrainingGuard(unsettled, claim, self.out, self.notify)
         uses = Uses(learns=self.epochs > 0, distills=self.learning.distillation is not None)
@@ -223,6 +224,15 @@ def _check_same_metric(directory: Path, problem: Problem) -> None:
         raise ReplayMismatchError(
             f"the run in {directory} was judged by {_of(begun)}, the task now by {_of(now)}",
             "restore the task's metric, or the recipe that makes it",
+        )
+
+
+def _check_same_loss(directory: Path, manifest: Manifest, problem: Problem) -> None:
+    begun, now = manifest.pinned.get(LOSS), name_of_loss(problem.task.loss)
+    if begun is not None and begun != now:
+        raise ReplayMismatchError(
+            f"the run in {directory} was trained by the loss {begun}, the task's is now {now}",
+            "restore the task's loss, or the recipe that makes it",
         )
 
 

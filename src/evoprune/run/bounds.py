@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
@@ -32,6 +33,11 @@ def check_bounds(
         _check(setting, text, metric, dense)
 
 
+def in_words_of(text: str, metric: MetricCard) -> str:
+    """A bound, or the name of an objective, with the task's metric by its own name, as `mean_iou>=0.9`."""
+    return re.sub(r"^\s*accuracy\b", metric.key, text) if metric.key else text
+
+
 def check_finite(figures: Mapping[str, float]) -> None:
     """See that the dense network can be measured.
 
@@ -47,7 +53,7 @@ def check_finite(figures: Mapping[str, float]) -> None:
 
 
 def _check(setting: str, text: str, metric: MetricCard, dense: Mapping[str, float] | None) -> None:
-    one = Constraint.parse(text)
+    one, text = Constraint.parse(text), in_words_of(text, metric)
     lowest, highest = _range(one.objective, metric, dense)
     before = None if dense is None else dense.get(one.objective)
     if one.relative and before is None:

@@ -67,7 +67,6 @@ class ChannelRun:
         ends: When the search is over early.
         placement: Says where candidates are evaluated.
         bounds: On objectives, as texts by the setting that they stand in.
-        trains_baseline: Whether the dense network is trained first.
         seeding: Criteria that order the units and begin the search.
         compares: Whether the best criterion's network is finished as well.
         latency: Where latency tables come from.
@@ -80,7 +79,6 @@ class ChannelRun:
     ends: Ends
     placement: Placement
     bounds: Mapping[str, Sequence[str]]
-    trains_baseline: bool
     seeding: Seeding
     compares: bool
     latency: LatencySource
@@ -96,9 +94,8 @@ class ChannelRun:
         """
         if self.start is not None:
             self.start.check(store)
-        if self.trains_baseline:
-            space = self.target.space(problem.model, problem, self_check=False)
-            self.target.encoding(space, model=problem.model)
+        space = self.target.space(problem.model, problem, self_check=False)
+        self.target.encoding(space, model=problem.model)
         check_bounds(self.bounds, problem.task.card)
 
     def search(self, run: OpenedRun) -> Callable[[], Comparison]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from evoprune.data.tensors import TensorSource
 from evoprune.data.trees import tensors_in
 from evoprune.nn_utils.weights import weight_bytes
 
+LOSS: Final = "loss"
+"""Key of the loss's name in a manifest."""
+
 
 def digest_of_model(model: nn.Module) -> str:
     """SHA-256 over the names, shapes and values of the weights."""
@@ -24,6 +28,18 @@ def digest_of_model(model: nn.Module) -> str:
 def digests_of_data(task: Task) -> dict[str, str]:
     """SHA-256 of each set: all of it when it lies in memory, size and first batch of a loader otherwise."""
     return {name: _digest_of_source(getattr(task, name)) for name in ("train", "select", "test")}
+
+
+def name_of_loss(loss: Any) -> str:
+    """What tells one loss from another in a later process: its name, and the settings that a module shows.
+
+    Nothing else of a function can be compared, so that two of one name are taken for the same.
+    """
+    if isinstance(loss, partial):
+        return name_of_loss(loss.func)
+    if isinstance(loss, nn.Module):
+        return f"{type(loss).__name__}({loss.extra_repr()})"
+    return str(getattr(loss, "__qualname__", type(loss).__qualname__)).replace("<locals>.", "")
 
 
 def _digest_of_source(source: Source) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from evoprune.objectives.base import Objective
 from evoprune.objectives.constraint import COSTS, Constraint, total_violation
 from evoprune.objectives.latency_names import is_latency
 from evoprune.results import value_text
-from evoprune.run.bounds import check_bounds
+from evoprune.run.bounds import check_bounds, in_words_of
 from evoprune.run.front import costs_of, front_points, usable
 from evoprune.run.measures import Measures
 from evoprune.store.comparison import Comparison, FrontPoint
@@ -72,7 +73,9 @@ class FrontChoice:
 
         kept = [one for one in self.front if excess(one) == 0]
         if not kept:
-            self._refuse(texts, constraints, min(self.front, key=lambda one: (excess(one), one.index)))
+            beyond = partial(_beyond, constraints, self.dense)
+            nearest = min(self.front, key=lambda one: (excess(one), beyond(one.evaluation.objectives), one.index))
+            self._refuse(texts, constraints, nearest)
         return min(kept, key=lambda one: (costs_of(one.evaluation, [self.decisive]), one.index))
 
     @property
@@ -85,21 +88,25 @@ class FrontChoice:
         known = [one for one in self.measures.names if all(one in entry.evaluation.objectives for entry in self.front)]
         for text, one in zip(texts, constraints, strict=True):
             if one.objective not in known:
+                metric, own = self.measures.metric, in_words_of
+                listed = ", ".join(own(name, metric) for name in known)
                 raise UsageError(
-                    f"{text!r}: the run has not measured {one.objective} of its candidates; it has {', '.join(known)}",
+                    f"{text!r}: the run has not measured {one.objective} of its candidates; it has {listed}",
                     "a run measures what search.objectives, search.constraints and search.also_measure name",
                 )
             if one.relative and one.objective not in self.dense:
+                told = in_words_of(text, self.measures.metric)
                 raise UsageError(
-                    f"{text!r} is a fraction of the dense network's value, which {self.directory} doesn't tell",
+                    f"{told!r} is a fraction of the dense network's value, which {self.directory} doesn't tell",
                     "give the bound with a unit, such as macs<=20M",
                 )
 
     def _refuse(self, texts: Sequence[str], constraints: Sequence[Constraint], nearest: JournalEntry) -> None:
         names = dict.fromkeys(one.objective for one in constraints)
         figures = ", ".join(self._figure(name, nearest.evaluation.objectives[name]) for name in names)
+        asked = " and ".join(in_words_of(text, self.measures.metric) for text in texts)
         raise UsageError(
-            f"no point on the front of {self.directory} keeps {' and '.join(texts)}; the nearest is {nearest.index}: {figures}",
+            f"no point on the front of {self.directory} keeps {asked}; the nearest is {nearest.index}: {figures}",
             "loosen the bound, or begin a run with it in search.constraints",
         )
 
@@ -109,6 +116,17 @@ class FrontChoice:
             f" ({value / dense:.1%} of the dense network's)" if dense and dense > 0 and name not in _JUDGED else ""
         )
         return value_text(name, value, self.measures.metric) + of_dense
+
+
+def _beyond(
+    constraints: Sequence[Constraint], dense: Mapping[str, float], values: Mapping[str, float]
+) -> tuple[float, ...]:
+    """By how much each bound is missed: what tells points apart where the bound is 0, and all miss it by all of their value."""
+    limits = [(one, one.limit(dense[one.objective] if one.relative else 0.0)) for one in constraints]
+    return tuple(
+        max(0.0, values[one.objective] - limit if one.at_most else limit - values[one.objective])
+        for one, limit in limits
+    )
 
 
 _JUDGED: Final = frozenset({"accuracy", "worst_class_accuracy", "loss"})

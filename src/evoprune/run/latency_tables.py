@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from torch import nn
 
 from evoprune.channels.latency.measure import INACCURATE, accuracy_text, inputs_at, measure_latency, processor_of
 from evoprune.data.trees import tensors_in
 from evoprune.errors import ConfigError, MeasurementError, StoreCorruptedError
 from evoprune.events import Caution, Decision
+from evoprune.nn_utils.calling import named_tensors
 from evoprune.nn_utils.runtimes.names import EAGER
 from evoprune.objectives.latency_names import LatencyHow, how_of
 from evoprune.run.opened_run import OpenedRun
@@ -151,6 +153,8 @@ def _suitable(
             f"{where} was measured while {others[0]} stayed as it is, which the run prunes",
             "make a table of the whole network with evoprune measure",
         )
+    for table in tables:
+        _check_axes(table, run.problem.model, where)
     found = _best(tables, how, run)
     if found is None:
         known = "; ".join(_made_for(one) for one in tables) or "none"
@@ -167,6 +171,19 @@ def _suitable(
         )
     _say_differences(found, run, how)
     return found
+
+
+def _check_axes(table: LatencyTable, model: nn.Module, where: str) -> None:
+    """See that the widths that a table knows are of the network's tensors: a file can be edited."""
+    shapes = {name: tensor.shape for name, tensor in named_tensors(model).items()}
+    for tensor, dim in table.axes:
+        shape = shapes.get(tensor)
+        if shape is None or dim >= len(shape) or shape[dim] != table.full_width((tensor, dim)):
+            what = "which the network does not have" if shape is None else f"whose shape here is {list(shape)}"
+            raise ConfigError(
+                f"{where} has a layer whose width is dimension {dim} of {tensor}, {what}",
+                "make a table of this network with evoprune measure",
+            )
 
 
 def _best(tables: Sequence[LatencyTable], how: LatencyHow, run: OpenedRun) -> LatencyTable | None:

@@ -18,7 +18,7 @@ from evoprune.nn_utils.quantised import require_unquantised
 from evoprune.objectives.compute import uncounted_operations
 from evoprune.run.baseline import BaselineTraining, prepare_baseline
 from evoprune.run.final_report import Judge
-from evoprune.run.fingerprints import digest_of_model, digests_of_data
+from evoprune.run.fingerprints import LOSS, digest_of_model, digests_of_data, name_of_loss
 from evoprune.run.guarded import TrainingGuard
 from evoprune.run.layout import settle_layout
 from evoprune.run.measures import Measures, Wanted, choose_measures
@@ -157,6 +157,7 @@ def pin_problem(store: RunStore, problem: Problem) -> dict[str, str]:
     data = digests_of_data(problem.task)
     store.pin("data", data)
     store.pin("model", digest_of_model(problem.model))
+    store.pin(LOSS, name_of_loss(problem.task.loss))
     return data
 
 

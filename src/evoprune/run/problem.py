@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -106,7 +107,7 @@ class RecipeSource:
         recipe = resolve("recipes", self.name)
         if not callable(recipe):
             raise ConfigError(f"recipe {self.name!r} is a {type(recipe).__name__}, not a function")
-        accepted = inspect.signature(recipe).parameters
+        accepted = _parameters(recipe)
         for key in ("data_dir", "select_size"):
             if getattr(self, key) is not None and key not in accepted:
                 raise ConfigError(f"recipe {self.name!r} takes no {key}", "leave the setting out")
@@ -117,13 +118,39 @@ class RecipeSource:
             "pretrained": self.pretrained,
             "notify": notify,
         }
-        made = recipe(**{key: value for key, value in given.items() if key in accepted and value is not None})
+        arguments = {key: value for key, value in given.items() if key in accepted and value is not None}
+        _check_call(self.name, accepted, arguments)
+        with isolated_rng(self.seed):  # weights that it draws are the same at a resume
+            made = recipe(**arguments)
         if not (
             isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], nn.Module) and isinstance(made[1], Task)
         ):
             raise ConfigError(f"recipe {self.name!r} must return (model, evoprune.Task, example_inputs)")
         require_own_memory(made[0])
         return Problem(*made, factory=factory_of(made[0]))
+
+
+def _parameters(recipe: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(recipe).parameters
+    except (ValueError, TypeError):  # a built-in function that doesn't say
+        return {}
+
+
+def _check_call(name: str, parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
+    """See that the recipe can be called with what it is given.
+
+    Raises:
+        ConfigError: It takes an argument that nothing is known of.
+    """
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    for one in parameters.values():
+        keyword = one.kind not in (*optional, inspect.Parameter.POSITIONAL_ONLY) and one.name in arguments
+        if not keyword and one.default is inspect.Parameter.empty and one.kind not in optional:
+            raise ConfigError(
+                f"recipe {name!r} needs an argument {one.name!r}",
+                "a recipe takes none but seed, data_dir, select_size, pretrained and notify; give any other a default",
+            )
 
 
 def factory_of(model: nn.Module) -> str | None:

@@ -13,10 +13,12 @@ from torch import nn
 from evoprune.channels.encoding import Encoding
 from evoprune.errors import UsageError
 from evoprune.evaluation.inheritance import inherit, read_trained
+from evoprune.html_tables import html_table
 from evoprune.mask_plan import MaskPlan
 from evoprune.nn_utils.weights import put_weights, read_weights
 from evoprune.plan import PruningPlan
 from evoprune.pruning import AnyPlan, prune
+from evoprune.results import values_text
 from evoprune.run.channel_work import ChannelTarget
 from evoprune.run.front_choice import entries_on_front
 from evoprune.run.mask_context import MaskTarget
@@ -30,7 +32,7 @@ from evoprune.store.states import StateFolder
 from evoprune.store.steps import StepRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Point:
     """One network that a run found.
 
@@ -48,6 +50,13 @@ class Point:
     def model(self) -> nn.Module:
         """The pruned network: retrained, but for points of a front of channels, which are as the search left them."""
         return self._build()
+
+    def __repr__(self) -> str:
+        return f"<point: {values_text(self.objectives)}; {self.plan.summary()}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{value:,.6g}") for name, value in self.objectives.items()]
+        return html_table("one network of a run", ("on select", "value"), rows, [self.plan.summary()])
 
 
 class Points(Protocol):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Axis = tuple[str, int]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Member:
     """One dimension of one parameter or buffer that a group reaches into.
 
@@ -28,8 +28,11 @@ class Member:
     index: NDArray[np.int32]
     unit: NDArray[np.int32]
 
+    def __repr__(self) -> str:
+        return f"<dimension {self.dim} of {self.tensor}: {len(self.index)} positions>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Group:
     """The units of one coupled dimension.
 
@@ -55,6 +58,9 @@ class Group:
     def stop(self) -> int:
         """Position after the last unit."""
         return self.start + self.size
+
+    def __repr__(self) -> str:
+        return f"<group {self.name}: {self.size} units ({self.layer_type}), in {len(self.members)} tensors>"
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from evoprune.seeding import SeedTree
 from evoprune.space.cost_model import CostModel, PlanCosts
 from evoprune.space.groups import AttributeRule, Axis, Frozen, Group, NormRule, SizeRule
 from evoprune.space.ranking import choose
+from evoprune.space.space_text import space_html, space_text
 from evoprune.space.workload import Workload
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PruningSpace:
     """All that can be pruned from one model.
 
@@ -215,6 +216,12 @@ class PruningSpace:
         layers = [layer for group in self.groups if group.name in gone for layer in (group.layers or (group.name,))]
         frozen = (*self.frozen, *(Frozen(layer, reason) for layer in dict.fromkeys(layers) if layer not in named))
         return replace(self, groups=tuple(groups), frozen=frozen)
+
+    def __repr__(self) -> str:
+        return space_text(self.groups, self.frozen)
+
+    def _repr_html_(self) -> str:
+        return space_html(self.groups, self.frozen)
 
     def _checked(self, bits: ArrayLike) -> NDArray[np.bool_]:
         given = np.asarray(bits)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from evoprune.config.given import Settings, as_mapping
 from evoprune.config.schema import Config, make_config
 from evoprune.config.yaml_files import read_config
 from evoprune.errors import ConfigError, UsageError
@@ -34,7 +35,7 @@ def addition_config(
     *,
     epochs: float | None = None,
     lr: float | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
 ) -> Config:
     """The settings of an addition: the run's own, with those of its retraining changed.
 
@@ -50,7 +51,7 @@ def addition_config(
         ConfigError: A setting is wrong, or of no effect here.
     """
     finished_manifest(directory)
-    settings = settings or {}
+    settings = as_mapping(settings)
     idle = sorted(settings.keys() - USED) + [
         f"{section}.{key}"
         for section, used in USED.items()

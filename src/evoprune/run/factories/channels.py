@@ -36,7 +36,6 @@ def channel_run(config: Config, start: EarlierRun | None) -> ChannelRun:
         ends=ends_of(config),
         placement=placement_of(config),
         bounds=bounds_by_setting(config),
-        trains_baseline=config.training.epochs > 0,
         seeding=_seeding(config),
         compares=config.search.baselines == "best",
         start=start,

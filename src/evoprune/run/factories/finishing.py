@@ -13,6 +13,7 @@ from evoprune.config.schema import Config
 from evoprune.errors import UsageError
 from evoprune.events import Decision, Listener
 from evoprune.run.addition import finished_manifest
+from evoprune.run.bounds import in_words_of
 from evoprune.run.factories.additions import addition, addition_config, addition_source
 from evoprune.run.factories.channels import channel_target
 from evoprune.run.factories.common import wanted_measures
@@ -96,7 +97,9 @@ def choose(directory: Path, config: Config, *, point: int | None, constraints: S
     if point is not None:
         return Choice(front.numbered(point), "as asked", before)
     bounds = bounds_with_metric_named(constraints, before.metric)
-    return Choice(front.within(bounds), f"the best by {front.decisive.name} that keeps {' and '.join(bounds)}", before)
+    found = front.within(bounds)
+    why = f"the best by {in_words_of(front.decisive.name, before.metric)} that keeps {' and '.join(constraints)}"
+    return Choice(found, why, before)
 
 
 def finish_point(

@@ -1,6 +1,6 @@
 import pytest
 
-from evoprune.cli.whole_run import WholeRun
+from evoprune.display.whole_run import WholeRun
 from evoprune.events import (
     CandidateEvaluated,
     GenerationEnded,
