@@ -55,3 +55,14 @@ def test_code_of_the_page_on_going_on_runs_as_printed(tmp_path, monkeypatch):
         exec(compile(block, "docs/how-to/retarget.md", "exec"), names)
     assert len(blocks) == 1
     assert (tmp_path / "runs/quarter/start.json").is_file()
+
+
+@pytest.mark.slow
+def test_code_of_the_page_on_watching_a_run_hears_of_its_generations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, task, example_inputs = tiny_recipe()
+    names = {"model": model.eval(), "task": task, "example_inputs": example_inputs}
+    text = (HOW_TO / "watch-a-run.md").read_text()
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        exec(compile(block, "docs/how-to/watch-a-run.md", "exec"), names)
+    assert len(names["best"]) > 1

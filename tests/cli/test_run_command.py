@@ -257,3 +257,10 @@ def test_run_says_how_to_resume_when_it_is_stopped_and_resume_does(evoprune, tmp
     assert (resumed.code, missing(TABLE, resumed.out)) == (0, [])
     assert (directory / "evaluations.jsonl").read_bytes().startswith(before)
     assert json.loads((directory / "manifest.json").read_text())["status"] == "done"
+
+
+def test_run_leaves_no_directory_where_a_layer_is_misspelt_so_that_it_can_be_corrected(evoprune, tmp_path):
+    arguments = ["run", TINY, "--workers", 1, "--out", tmp_path / "run", *settings("training.epochs=0")]
+    done = evoprune(*arguments, "--layer", "con1")
+    assert (done.code, "there is no layer 'con1'" in done.err) == (2, True)
+    assert not list((tmp_path / "run").iterdir())

@@ -234,3 +234,25 @@ def test_bound_that_no_network_can_keep_is_refused_with_what_can_be_reached(star
     search = {"constraints": ["latency_ms@batch=4<=1.5"], "latency_table": str(made_elsewhere)}
     with pytest.raises(UsageError, match=r"latency_ms@batch=4<=1.5 \([0-9.]+ at least\)"):
         started(search=search)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda axis: ["gone.weight", axis[1]], "of gone.weight, which the network does not have"),
+        (lambda axis: [axis[0], 9], r"is dimension 9 of .*, whose shape here is"),
+    ],
+    ids=["tensor", "dimension"],
+)
+def test_table_of_tensors_that_are_not_there_is_refused_before_any_candidate(
+    started, made_elsewhere, tmp_path, change, said
+):
+    document = json.loads(made_elsewhere.read_text())
+    layer = document["tables"][0]["layers"][0]
+    layer["axes"] = [change(axis) for axis in layer["axes"]]
+    file = tmp_path / "edited.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(ConfigError, match=said):
+        started(search={**BOUND, "latency_table": str(file)})
+    journal_file = tmp_path / "run" / "evaluations.jsonl"
+    assert not journal_file.exists() or journal_file.read_text() == ""

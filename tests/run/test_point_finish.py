@@ -110,7 +110,7 @@ def test_bounds_choose_the_least_loss_among_the_points_that_keep_them(run):
     expected = min(within, key=lambda one: one["loss"])["index"]
     assert ep.finish(run, constraints=f"macs<={middle / dense['macs']:.6f}", epochs=0).point == expected
     worst = max(one["loss"] for one in within)
-    both = [f"macs<={middle + 0.5}b", f"loss<={worst + 1}"]
+    both = [f"macs<={middle + 0.5}", f"loss<={worst + 1}"]
     assert ep.finish(run, constraints=both, epochs=0, out=run / "both").point == expected
 
 
@@ -305,3 +305,24 @@ def mean_error(outputs, targets):
 
 
 mean_error.maximize = False
+
+
+def test_finish_refuses_another_loss_of_the_same_metric(tmp_path):
+    model, task, example_inputs = tiny_recipe()
+    directory = ep.evolve(model, task, example_inputs, config=merge({**SMALL, "recipe": None}, FRONT), out=tmp_path / "run").directory
+    other = ep.Task(task.train, task.val, task.test, loss=torch.nn.CrossEntropyLoss(label_smoothing=0.1))
+    with pytest.raises(ReplayMismatchError, match=r"was trained by the loss cross_entropy, .* now CrossEntropyLoss"):
+        ep.finish(directory, point=best_of(directory), model=model, task=other, example_inputs=example_inputs)
+
+
+@pytest.mark.parametrize("config", [[], 0, "no.yaml"], ids=repr)
+def test_finish_refuses_settings_that_are_none(run, config):
+    with pytest.raises(ConfigError, match=r"holds no settings|can't read the configuration"):
+        ep.finish(run, point=best_of(run), config=config)
+
+
+def test_finish_names_the_cheapest_point_where_no_cost_is_low_enough(run):
+    costs = {one["index"]: one["macs"] for one in front_of(run)}
+    cheapest = min(costs, key=costs.get)
+    with pytest.raises(UsageError, match=rf"keeps macs<=0; the nearest is {cheapest}: {costs[cheapest]:,.0f} MACs"):
+        ep.finish(run, constraints="macs<=0")

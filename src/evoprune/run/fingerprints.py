@@ -16,6 +16,7 @@ from evoprune.data.tensors import TensorSource
 from evoprune.data.trees import tensors_in
 from evoprune.nn_utils.weights import weight_bytes
 
+_PLAIN: Final = (bool, int, float, str)
 LOSS: Final = "loss"
 """Key of the loss's name in a manifest."""
 
@@ -31,14 +32,16 @@ def digests_of_data(task: Task) -> dict[str, str]:
 
 
 def name_of_loss(loss: Any) -> str:
-    """What tells one loss from another in a later process: its name, and the settings that a module shows.
+    """What tells one loss from another in a later process: its name, and a module's numbers and words.
 
     Nothing else of a function can be compared, so that two of one name are taken for the same.
     """
     if isinstance(loss, partial):
         return name_of_loss(loss.func)
     if isinstance(loss, nn.Module):
-        return f"{type(loss).__name__}({loss.extra_repr()})"
+        plain = {key: value for key, value in vars(loss).items() if key[0] != "_" and key != "training"}
+        settings = ", ".join(f"{key}={value}" for key, value in plain.items() if isinstance(value, _PLAIN))
+        return f"{type(loss).__name__}({settings})"
     return str(getattr(loss, "__qualname__", type(loss).__qualname__)).replace("<locals>.", "")
 
 
