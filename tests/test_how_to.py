@@ -62,7 +62,20 @@ def test_code_of_the_page_on_watching_a_run_hears_of_its_generations(tmp_path, m
     monkeypatch.chdir(tmp_path)
     model, task, example_inputs = tiny_recipe()
     names = {"model": model.eval(), "task": task, "example_inputs": example_inputs}
+    pytest.importorskip("tensorboard", reason="the page shows TensorBoard")
     text = (HOW_TO / "watch-a-run.md").read_text()
     for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         exec(compile(block, "docs/how-to/watch-a-run.md", "exec"), names)
     assert len(names["best"]) > 1
+
+
+@pytest.mark.slow
+def test_code_of_the_page_on_own_trainings_runs_as_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, task, example_inputs = tiny_recipe()
+    names = {"model": model.eval(), "task": task, "example_inputs": example_inputs}
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```", (HOW_TO / "train-as-you-do.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    exec(compile(block, "docs/how-to/train-as-you-do.md", "exec"), names)
+    assert names["result"].comparison["pruned"]["macs"] <= 0.5 * names["result"].comparison["baseline"]["macs"]

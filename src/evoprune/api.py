@@ -18,6 +18,7 @@ from evoprune.channels.importance.scores import importance
 from evoprune.config.given import Settings, as_mapping, given
 from evoprune.config.recipes import refuse_settings_of_recipes, resolve_recipe_config, run_directory
 from evoprune.config.schema import Config, make_config
+from evoprune.data.own_training import TrainingBudget
 from evoprune.data.task import Task
 from evoprune.data.used_outputs import Outputs, UsedOutputs
 from evoprune.display.shown import shown
@@ -59,6 +60,7 @@ __all__ = [
     "PruningSpace",
     "Result",
     "Task",
+    "TrainingBudget",
     "Verification",
     "analyze",
     "count",
@@ -169,7 +171,7 @@ def evolve(
         config: Further settings: a mapping such as `{"ga": {"pop_size": 10}}`, a YAML file, or a `Config`. Arguments override it.
         factory: Import path of what builds the dense network without arguments, kept for `evoprune.load`; the model's class when
             it takes none. It is called once, to see that it builds such a network.
-        listeners: Called with each event, see `evoprune.events`; `evoprune.tracking` has some for experiment trackers.
+        listeners: Called with each event, see `evoprune.events`.
         progress: Whether the run is shown while it lasts: on standard error, in a notebook below the cell.
 
     Raises:

@@ -81,6 +81,11 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
         "torch-export": "evoprune.exporters.torch_export:TorchExportArchive",
         "torchscript": "evoprune.exporters.torchscript_file:TorchScriptFile",
     },
+    "trackers": {
+        "tensorboard": "evoprune.tracking.tensorboard:TensorBoard",
+        "mlflow": "evoprune.tracking.mlflow:MLflow",
+        "wandb": "evoprune.tracking.wandb:WandB",
+    },
     "executors": {
         "in-process": "evoprune.execution.in_process:InProcessExecutor",
         "forked": "evoprune.execution.forked:ForkedExecutor",
@@ -92,6 +97,9 @@ BUILT_IN: Final[dict[str, dict[str, str]]] = {
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "ray": ("ray",),
     "onnx": ("onnx", "onnxruntime"),
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
 }
 """What each extra installs."""
 
@@ -105,8 +113,8 @@ def resolve(kind: str, name: str) -> Any:
     """The object that `name` stands for.
 
     Args:
-        kind: `recipes`, `objectives`, `metrics`, `criteria`, `encodings`, `mask_encodings`, `searches`, `exporters` or
-            `executors`.
+        kind: `recipes`, `objectives`, `metrics`, `criteria`, `encodings`, `mask_encodings`, `searches`, `exporters`,
+            `trackers` or `executors`.
         name: A built-in name, the name of an entry point in the group `evoprune.<kind>`, or `package.module:attribute`.
 
     Raises:

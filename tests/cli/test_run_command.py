@@ -264,3 +264,9 @@ def test_run_leaves_no_directory_where_a_layer_is_misspelt_so_that_it_can_be_cor
     done = evoprune(*arguments, "--layer", "con1")
     assert (done.code, "there is no layer 'con1'" in done.err) == (2, True)
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_run_refuses_trackers_that_there_are_not(evoprune, tmp_path):
+    done = evoprune("run", TINY, "--out", tmp_path / "run", "--track", "tensorbord", *settings())
+    assert (done.code, "'tensorbord' is not one of the trackers: tensorboard" in done.err) == (2, True)
+    assert not (tmp_path / "run").exists()

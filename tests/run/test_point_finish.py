@@ -309,7 +309,9 @@ mean_error.maximize = False
 
 def test_finish_refuses_another_loss_of_the_same_metric(tmp_path):
     model, task, example_inputs = tiny_recipe()
-    directory = ep.evolve(model, task, example_inputs, config=merge({**SMALL, "recipe": None}, FRONT), out=tmp_path / "run").directory
+    directory = ep.evolve(
+        model, task, example_inputs, config=merge({**SMALL, "recipe": None}, FRONT), out=tmp_path / "run"
+    ).directory
     other = ep.Task(task.train, task.val, task.test, loss=torch.nn.CrossEntropyLoss(label_smoothing=0.1))
     with pytest.raises(ReplayMismatchError, match=r"was trained by the loss cross_entropy, .* now CrossEntropyLoss"):
         ep.finish(directory, point=best_of(directory), model=model, task=other, example_inputs=example_inputs)

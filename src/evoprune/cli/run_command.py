@@ -46,6 +46,10 @@ def run_recipe(
         bool,
         typer.Option("--dry-run", help="Show what there would be to do and how long it would take, and do nothing."),
     ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Keep the run in tensorboard, mlflow or wandb as well; repeatable."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -74,7 +78,7 @@ def run_recipe(
 
     directory = run_directory(config, out)
     console = Console(RichConsole(stderr=as_json, highlight=False), quiet=quiet, verbose=verbose)
-    run_in_terminal(config, recipe_source(config), directory, console, as_json=as_json)
+    run_in_terminal(config, recipe_source(config), directory, console, as_json=as_json, trackers=track or ())
 
 
 def _flags(

@@ -7,11 +7,11 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import typer
 
@@ -20,6 +20,8 @@ from evoprune.cli.console import Console
 from evoprune.config.schema import Config
 from evoprune.display.printable import printable
 from evoprune.errors import RunError
+from evoprune.events import Listener
+from evoprune.plugins import resolve
 from evoprune.run.factories.finetuning import finetune_run
 from evoprune.run.factories.finishing import Choice, finish_point
 from evoprune.run.problem import ProblemSource
@@ -32,13 +34,19 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(s
 
 
 def run_in_terminal(
-    config: Config, source: ProblemSource, directory: Path, console: Console | None = None, *, as_json: bool = False
+    config: Config,
+    source: ProblemSource,
+    directory: Path,
+    console: Console | None = None,
+    *,
+    as_json: bool = False,
+    trackers: Sequence[str] = (),
 ) -> None:
     """Run to the end and show the comparison; on Ctrl-C or SIGTERM say how to resume, and exit with code 1."""
     console = console or Console()
     try:
-        with _stopping_with(_go_on(directory)), console:
-            result = execute_run(config, source, directory, [console])
+        with _stopping_with(_go_on(directory)), console, _tracking(trackers) as listeners:
+            result = execute_run(config, source, directory, [console, *listeners])
     except RunError as error:
         raise type(error)(error.message, error.hint or _go_on(directory)) from error
     if as_json:
@@ -65,6 +73,17 @@ def finish_in_terminal(
     with _begun_again(console):
         comparison = finish_point(directory, config, source, choice, out, console)
     console.show_point(choice.entry.index, comparison, out)
+
+
+@contextmanager
+def _tracking(names: Sequence[str]) -> Iterator[list[Listener]]:
+    """Trackers by name, closed at the end however it comes."""
+    trackers: list[Any] = [resolve("trackers", name)() for name in names]
+    try:
+        yield trackers
+    finally:
+        for one in trackers:
+            one.close()
 
 
 @contextmanager

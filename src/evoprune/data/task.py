@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, IterableDataset
 from evoprune.data.base import Pair, Source
 from evoprune.data.loaders import LoaderSource
 from evoprune.data.overlap import overlap
+from evoprune.data.own_training import TrainFn
 from evoprune.data.used_outputs import EVERYTHING, Outputs, UsedOutputs
 from evoprune.errors import DataError
 from evoprune.metrics import accuracy
@@ -43,6 +44,8 @@ class Task:
         class_names: Names of the classes, for reports.
         outputs: What loss and metric read of the outputs, as for `evoprune.analyze`; everything when None. The rest may change.
         data_licence: Licence of the data, for the model card; empty where nobody says.
+        train_fn: `train_fn(model, budget)`, a training of your own (a Trainer, a loop) that is used instead of ours, see
+            `TrainingBudget`. It trains the model in place, or returns the trained one. For channels, not for weight masks.
 
     Args:
         batch_dim: Dimension of the samples in the inputs, such as 1 for [time, batch, features]. Needed only for sets that are no
@@ -64,6 +67,7 @@ class Task:
     class_names: Sequence[str] = ()
     outputs: UsedOutputs = EVERYTHING
     data_licence: str = ""
+    train_fn: TrainFn | None = None
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Task:
         select: Source | Iterable[Pair] | Dataset[Any] | None = None,
         outputs: Outputs = None,
         data_licence: str = "",
+        train_fn: TrainFn | None = None,
     ) -> None:
         given = {"train": train, "val": _one_of(val, select), "test": test}
         sources = {name: as_source(data, name, batch_dim) for name, data in given.items()}
@@ -92,6 +97,7 @@ class Task:
             "class_names": tuple(class_names),
             "outputs": UsedOutputs.of(outputs),
             "data_licence": data_licence,
+            "train_fn": _callable(train_fn),
         }
         for name, value in {**sources, **own}.items():
             object.__setattr__(self, name, value)
@@ -99,7 +105,8 @@ class Task:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "val", "test"))
         loss = getattr(self.loss, "__name__", type(self.loss).__name__)
-        return f"<task: {sizes} samples; loss {loss}; metric {self.card.name}>"
+        own = "" if self.train_fn is None else "; a training of its own"
+        return f"<task: {sizes} samples; loss {loss}; metric {self.card.name}{own}>"
 
     def close(self) -> None:
         """Stop the worker processes that loaders keep between passes; they start again when needed."""
@@ -122,6 +129,17 @@ class Task:
     def card(self) -> MetricCard:
         """What the metric is called, and which way it is better."""
         return card_of(self.metric)
+
+
+def _callable(train_fn: Any) -> Any:
+    """The training function, if it is one.
+
+    Raises:
+        DataError: It can't be called.
+    """
+    if train_fn is not None and not callable(train_fn):
+        raise DataError(f"train_fn is {kind_of(train_fn)}", "pass a function train_fn(model, budget)")
+    return train_fn
 
 
 def _one_of(val: Any, select: Any) -> Any:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from evoprune.data.task import Task
 from evoprune.evaluation.recalibrate import recalibrate_batch_norm
-from evoprune.evaluation.training import Schedule, train
+from evoprune.evaluation.training import Schedule
+from evoprune.evaluation.user_training import train_for_task
 from evoprune.nn_utils.memory import MicroBatch
 from evoprune.seeding import SeedTree
 
@@ -70,11 +71,12 @@ def recover(
         ),
         samples=fidelity.schedule.batch_size,
     )
-    train(
+    train_for_task(
         model,
+        task,
         task.train,
         fidelity.schedule,
-        loss=task.loss,
+        stage="finetune",
         seeds=seeds.child("finetune"),
         samples_seeds=samples_seeds.child("finetune"),
         device=device,

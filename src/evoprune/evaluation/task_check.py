@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from evoprune.data.base import Source
 from evoprune.data.batches import Batch, as_batch
+from evoprune.data.own_training import TrainingBudget
 from evoprune.data.task import Task
 from evoprune.data.trees import tensors_in
 from evoprune.errors import DataError, EvopruneError
 from evoprune.evaluation.teacher import class_outputs
+from evoprune.evaluation.user_training import call_train_fn, refuse_with_train_fn
 from evoprune.metrics.base import Metric, SetMetric, direction_unknown, seems_lower_is_better
 from evoprune.metrics.losses import as_given, loss_value
 from evoprune.metrics.outputs import class_out_of_range, ignored_by, kind_of, logits_of
@@ -64,6 +66,7 @@ def check_task(model: nn.Module, task: Task, *, device: torch.device, uses: Uses
             own = copy.deepcopy(model).to(device)
             if uses.learns:
                 _check_learning(own, task, device, uses)
+                _check_train_fn(own, task, device, uses)
             for name in ("select", "test"):
                 _check_scoring(own, task, name, device, scores_loss=uses.scores_loss and name == "select")
     except (RuntimeError, MemoryError) as error:
@@ -98,6 +101,19 @@ def _check_learning(model: nn.Module, task: Task, device: torch.device, uses: Us
         raise DataError(
             f"the loss is {number} on a batch of the train set", "look at the weights, the samples and the loss"
         )
+
+
+def _check_train_fn(model: nn.Module, task: Task, device: torch.device, uses: Uses) -> None:
+    """Have the task's own training take a step, if it has one."""
+    if task.train_fn is None:
+        return
+    refuse_with_train_fn(task, distils=uses.distills)
+    model.zero_grad(set_to_none=True)
+    call_train_fn(task.train_fn, model, TrainingBudget("check", 1, SAMPLES, 1e-5, None, 0, device, task.train, _nobody))
+
+
+def _nobody(step: int, loss: float) -> None:
+    del step, loss
 
 
 def _check_learners(model: nn.Module, loss: Tensor, given: Any) -> None:

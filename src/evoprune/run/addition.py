@@ -18,7 +18,7 @@ from evoprune.nn_utils.weights import put_weights
 from evoprune.results import MetricCard
 from evoprune.run.baseline import stored_baseline
 from evoprune.run.final_report import Judge
-from evoprune.run.fingerprints import LOSS, digests_of_data, name_of_loss
+from evoprune.run.fingerprints import LOSS, TRAIN_FN, digests_of_data, name_of_loss, name_of_train_fn
 from evoprune.run.guarded import TrainingGuard
 from evoprune.run.layout import settle_layout
 from evoprune.run.opened_run import try_a_batch
@@ -233,6 +233,12 @@ def _check_same_loss(directory: Path, manifest: Manifest, problem: Problem) -> N
         raise ReplayMismatchError(
             f"the run in {directory} was trained by the loss {begun}, the task's is now {now}",
             "restore the task's loss, or the recipe that makes it",
+        )
+    begun, now = manifest.pinned.get(TRAIN_FN), name_of_train_fn(problem.task)
+    if begun is not None and begun != now:
+        raise ReplayMismatchError(
+            f"the run in {directory} was trained by {begun or 'evoprune'}, the task is now by {now or 'evoprune'}",
+            "restore the task's train_fn, or the recipe that makes it",
         )
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from evoprune.caching import cache_directory, remove_old_parts
 from evoprune.data.tensors import TensorSource
 from evoprune.errors import ConfigError, DivergedError, StoreCorruptedError
-from evoprune.evaluation.training import train
+from evoprune.evaluation.user_training import train_for_task
 from evoprune.events import Decision, Listener
 from evoprune.nn_utils.memory import MicroBatch
 from evoprune.nn_utils.weights import put_weights, read_weights, weight_bytes
@@ -138,11 +138,12 @@ def train_baseline(training: BaselineTraining, notify: Listener) -> None:
         lambda: score(model, task.select, task.metric, device=device, batch_size=SCORING_BATCH),
     )
     try:
-        train(
+        train_for_task(
             model,
+            task,
             task.train,
             schedule,
-            loss=task.loss,
+            stage="baseline",
             seeds=training.seeds.child("baseline"),
             device=device,
             micro_batch=MicroBatch(None, stage=BASELINE_TRAINING, notify=notify),
@@ -183,13 +184,13 @@ class KeptBaseline:
 
 
 def _training_identity(training: BaselineTraining, data: dict[str, str]) -> dict[str, Any] | None:
-    """Everything that decides the trained weights; None where it has no name: loaders' data, a loss defined in a function."""
+    """Everything that decides the trained weights; None where it has no name: loaders' data, a function of the user's."""
     problem, workplace = training.problem, training.workplace
     try:
         loss = hashlib.sha256(pickle.dumps(problem.task.loss)).hexdigest()
     except (pickle.PicklingError, AttributeError, TypeError):
         return None
-    if not isinstance(problem.task.train, TensorSource):
+    if not isinstance(problem.task.train, TensorSource) or problem.task.train_fn is not None:
         return None
     return {
         "network": repr(problem.model),

@@ -16,6 +16,8 @@ from evoprune.data.tensors import TensorSource
 from evoprune.data.trees import tensors_in
 from evoprune.nn_utils.weights import weight_bytes
 
+TRAIN_FN: Final = "train_fn"
+"""Key of the training function's name."""
 _PLAIN: Final = (bool, int, float, str)
 LOSS: Final = "loss"
 """Key of the loss's name in a manifest."""
@@ -43,6 +45,11 @@ def name_of_loss(loss: Any) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in plain.items() if isinstance(value, _PLAIN))
         return f"{type(loss).__name__}({settings})"
     return str(getattr(loss, "__qualname__", type(loss).__qualname__)).replace("<locals>.", "")
+
+
+def name_of_train_fn(task: Task) -> str:
+    """What tells a training function from another, as for losses; empty where our own training is used."""
+    return "" if task.train_fn is None else name_of_loss(task.train_fn)
 
 
 def _digest_of_source(source: Source) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from torch import nn
 
 from evoprune.errors import RunError
+from evoprune.evaluation.user_training import refuse_with_train_fn
 from evoprune.events import Decision, SpaceAnalyzed, broadcast
 from evoprune.execution.base import Executor
 from evoprune.mask_plan import MaskPlan
@@ -72,6 +73,7 @@ class MaskRun:
         Raises:
             UsageError: It can't.
         """
+        refuse_with_train_fn(problem.task, masks=True)
         goals = [goal for goal in self.schedule.goals if goal is not None]
         check_network(self.breeding.target, goals, problem.model, store)
         check_bounds(self.bounds, problem.task.card)

@@ -18,7 +18,14 @@ from evoprune.nn_utils.quantised import require_unquantised
 from evoprune.objectives.compute import uncounted_operations
 from evoprune.run.baseline import BaselineTraining, prepare_baseline
 from evoprune.run.final_report import Judge
-from evoprune.run.fingerprints import LOSS, digest_of_model, digests_of_data, name_of_loss
+from evoprune.run.fingerprints import (
+    LOSS,
+    TRAIN_FN,
+    digest_of_model,
+    digests_of_data,
+    name_of_loss,
+    name_of_train_fn,
+)
 from evoprune.run.guarded import TrainingGuard
 from evoprune.run.layout import settle_layout
 from evoprune.run.measures import Measures, Wanted, choose_measures
@@ -158,6 +165,7 @@ def pin_problem(store: RunStore, problem: Problem) -> dict[str, str]:
     store.pin("data", data)
     store.pin("model", digest_of_model(problem.model))
     store.pin(LOSS, name_of_loss(problem.task.loss))
+    store.pin(TRAIN_FN, name_of_train_fn(problem.task))
     return data
 
 

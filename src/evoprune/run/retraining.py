@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from evoprune.data.base import Source
 from evoprune.evaluation.teacher import Teacher
-from evoprune.evaluation.training import Schedule, StepListener, train
+from evoprune.evaluation.training import Schedule, StepListener
+from evoprune.evaluation.user_training import train_for_task
 from evoprune.events import Listener, ignore
 from evoprune.nn_utils.memory import MicroBatch
 from evoprune.run.epoch_reporter import EpochReporter
@@ -75,17 +76,19 @@ class Retrainer:
         def train_for(
             network: nn.Module, schedule: Schedule, on_step: StepListener | None, notify: Listener = ignore
         ) -> None:
-            train(
+            train_for_task(
                 network,
+                self.problem.task,
                 what.source,
                 schedule,
-                loss=self.problem.task.loss,
+                stage="finetune" if what.stage == "probe" else what.stage,
                 seeds=what.seeds,
                 device=self.workplace.device,
                 micro_batch=MicroBatch(None, stage=_IN_WORDS[what.stage], notify=notify),
                 on_step=on_step,
                 masks=what.masks,
                 teacher=what.teacher,
+                seconds=None if self.time_budget is None else self.time_budget.seconds_left(what.share),
             )
 
         def work(notify: Listener) -> None:

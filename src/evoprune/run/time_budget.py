@@ -97,6 +97,10 @@ class TimeBudget:
                 self._notify(Decision("time budget", f"{training} is cut to {fitting:g} of {wanted:g} epochs"))
         return min(wanted, float(known[training]))
 
+    def seconds_left(self, share: float) -> float | None:
+        """Seconds that a training may take which has this share of what is left; None without a budget."""
+        return None if self._seconds is None else max(0.0, share * (self._seconds - self._elapsed))
+
     def watch(self, event: Event) -> None:
         """A listener: every second keep the time that was spent, where it matters."""
         del event

@@ -110,7 +110,7 @@ def planned_work(config: Config, source: ProblemSource, notify: Listener = ignor
 
 def _channels(config: Config, problem: Problem) -> str:
     target = channel_target(config)
-    space = target.space(problem.model, problem.example_inputs, self_check=False)
+    space = target.space(problem.model, problem, self_check=False)
     if not space.groups:
         return nothing_to_prune(space)
     target.encoding(space, model=problem.model)
