@@ -86,6 +86,33 @@ class PlainForward:
             vars(self._module)["forward"] = own
 
 
+class KeptInputs:
+    """The forward of a layer that standardises its weight, reading the kept input channels with the kept part of the weight.
+
+    Args:
+        module: A convolution or linear layer with a forward of its own.
+        kept: Indices along the weight's second dimension that stay.
+    """
+
+    def __init__(self, module: nn.Module, kept: Indices) -> None:
+        self._module, self._kept = module, kept
+
+    def __call__(self, source: Tensor) -> Tensor:
+        """Same shape as of the whole layer."""
+        module, index = self._module, torch.as_tensor(self._kept, device=source.device)
+        weight = module.get_parameter("weight")
+        parts = int(getattr(module, "groups", 1))
+        starts = torch.arange(parts, device=source.device) * weight.shape[1]
+        channel = source.dim() - weight.dim() + 1
+        read = source.index_select(channel, (starts[:, None] + index).flatten())
+        own = vars(module).pop("forward")
+        try:
+            result: Tensor = functional_call(module, {"weight": weight.index_select(1, index)}, (read,))
+        finally:
+            vars(module)["forward"] = own
+        return result
+
+
 def _last_dim(kept: Mapping[int, Indices], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`layer_norm` and `rms_norm`: (input, normalized_shape, weight, [bias,] eps)."""
     names: tuple[str, ...] = ("input", "normalized_shape", "weight", "bias", "eps", "cudnn_enable")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
-from evoprune.channels.masked_norms import KeptForward, KeptNorms, PlainForward
+from evoprune.channels.masked_norms import KeptForward, KeptInputs, KeptNorms, PlainForward
 from evoprune.channels.surgery import check_fits
 from evoprune.nn_utils.calling import named_tensors
 from evoprune.nn_utils.cloning import clone
+from evoprune.nn_utils.computed_weights import refresh_computed
 from evoprune.nn_utils.prune_hooks import refresh_masked
 from evoprune.plan import Indices, PruningPlan
 from evoprune.space.groups import Axis
@@ -39,14 +41,23 @@ def masked_copy(model: nn.Module, plan: PruningPlan, only: Collection[Axis] | No
     for name, dimensions in plan.kept.items():
         for dim, indices in dimensions.items():
             if only is None or (name, dim) in only:
-                _clear(tensors[name], dim, indices, 1.0 if name.endswith("running_var") else 0.0)
+                _clear(tensors[name], dim, indices, cleared_to(tensors, name, dim))
     refresh_masked(masked)
+    refresh_computed(masked)
     norms = {name: dims[0] for name, dims in plan.kept.items() if tensors[name].dim() == 1 and 0 in dims}
     _normalise_kept_only(masked, norms)
     for path, indices in plan.normalised.items():
         module = masked.get_submodule(path)
-        vars(module)["forward"] = PlainForward(module, indices)
+        kept = KeptInputs if isinstance(module, (_ConvNd, nn.Linear)) else PlainForward
+        vars(module)["forward"] = kept(module, indices)
     return masked
+
+
+def cleared_to(tensors: Mapping[str, Tensor], name: str, dim: int) -> float:
+    """What stands where something was removed: a variance, or the direction of a weight whose length is zero, mustn't vanish."""
+    length = f"{name[:-2]}_g" if name.endswith("_v") else f"{name[:-1]}0" if name.endswith(".original1") else ""
+    direction = length in tensors and dim < tensors[length].dim() and tensors[length].shape[dim] > 1
+    return 1.0 if direction or name.endswith("running_var") else 0.0
 
 
 def removed(size: int, kept: Indices) -> Indices:

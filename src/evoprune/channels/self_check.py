@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from evoprune.channels.reference import masked_copy, removed
+from evoprune.channels.reference import cleared_to, masked_copy, removed
 from evoprune.channels.rehearsal import STOPS, Rehearsal
 from evoprune.channels.surgery import prune
 from evoprune.channels.trial_cuts import Bits, Trial, trials, widths_that_stay
@@ -205,4 +205,4 @@ def disturb(model: nn.Module, space: PruningSpace, plan: PruningPlan) -> None:
             tensor.data.index_copy_(dim, gone, noise.expand(shape))
         for dim in readers:
             gone = torch.as_tensor(removed(tensor.shape[dim], dimensions[dim]), device=tensor.device)
-            tensor.data.index_fill_(dim, gone, 0.0)
+            tensor.data.index_fill_(dim, gone, cleared_to(tensors, name, dim))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from evoprune.channels.slim_attention import SlimMultiheadAttention
 from evoprune.errors import InvalidPlanError
@@ -70,17 +71,18 @@ def check_fits(model: nn.Module, plan: PruningPlan) -> dict[str, Tensor]:
     for path, indices in plan.normalised.items():
         size = plain_width(modules.get(path))
         if size is None or int(indices[-1]) >= size:
-            raise InvalidPlanError(
-                f"the plan says what {path!r} normalises, which is no layer without weights of that width"
-            )
+            raise InvalidPlanError(f"the plan says what {path!r} normalises, which is no layer of that width")
     return tensors
 
 
 def plain_width(module: nn.Module | None) -> int | None:
-    """How many channels a normalisation layer without weights normalises; None for any other module."""
+    """How many channels a normalisation without weights reads, or a layer whose weight may be standardised; None for others."""
     if isinstance(module, nn.LayerNorm) and module.weight is None and len(module.normalized_shape) == 1:
         return int(module.normalized_shape[0])
-    return int(module.num_channels) if isinstance(module, nn.GroupNorm) and module.weight is None else None
+    if isinstance(module, nn.GroupNorm) and module.weight is None:
+        return int(module.num_channels)
+    weight = module._parameters.get("weight") if isinstance(module, (_ConvNd, nn.Linear)) else None
+    return None if weight is None else weight.shape[1]
 
 
 def _is_size(known: object, like: AttributeValue) -> bool:

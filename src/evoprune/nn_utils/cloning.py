@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from evoprune.errors import UnsupportedModelError
+from evoprune.nn_utils.computed_weights import refresh_computed
 from evoprune.nn_utils.copying import Copier
 from evoprune.nn_utils.prune_hooks import refresh_masked
 
@@ -32,4 +33,5 @@ def clone(module: nn.Module, replaced: dict[int, Any] | None = None) -> nn.Modul
             "keep locks, open files and the like out of its attributes, as copy.deepcopy needs it too",
         ) from error
     refresh_masked(copied)
+    refresh_computed(copied)
     return copied

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from evoprune.nn_utils.computed_weights import stored_weight
 from evoprune.nn_utils.prune_hooks import stored_name
 from evoprune.space.groups import AttributeRule
 from evoprune.space.tracing.labels import Couplings
@@ -72,7 +73,7 @@ def _divides(value: object, size: int) -> bool:
 def _tensor(module: nn.Module, path: str) -> object:
     owner, _, name = path.rpartition(".")
     inner = module.get_submodule(owner)
-    return getattr(inner, stored_name(inner, name), None)
+    return stored_weight(inner, name) if name == "weight" else getattr(inner, stored_name(inner, name), None)
 
 
 def _conv(module: _ConvNd) -> Found:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evoprune.data.trees import tensors_in
 from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
 from evoprune.errors import in_words
 from evoprune.nn_utils.calling import named_tensors, run_example, undisturbed
+from evoprune.nn_utils.computed_weights import computing_hooks
 from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
 from evoprune.space.tracing.eager import freeze_scripted, require_eager
@@ -23,6 +25,7 @@ from evoprune.space.tracing.labels import Couplings, Labels, Vector
 from evoprune.space.tracing.recorder import Recorder
 from evoprune.space.tracing.rules import refuse, rule_for
 from evoprune.space.tracing.rules.call import Call
+from evoprune.space.tracing.rules.computed import spectral_norm_hook
 from evoprune.space.tracing.rules.modules import ModuleRule, module_rule
 
 
@@ -237,14 +240,21 @@ def _reshapes_in_place(func: Any) -> bool:
 def whole_modules(model: nn.Module, tracer: Tracer) -> Iterator[None]:
     """Have the modules with a rule of their own run as one operation, for as long as this lasts."""
     changed: list[tuple[nn.Module, bool, Any]] = []
+    hooks: list[SpectralNorm] = []
     try:
         for module in model.modules():
             rule = module_rule(module)
             if rule is not None:
                 changed.append((module, "forward" in vars(module), module.forward))
                 vars(module)["forward"] = _whole(tracer, module, rule)
+        for module, hook in computing_hooks(model):
+            if isinstance(hook, SpectralNorm):
+                hooks.append(hook)
+                vars(hook)["compute_weight"] = _whole_hook(tracer, module, hook)
         yield
     finally:
+        for hook in hooks:
+            vars(hook).pop("compute_weight", None)
         for module, own, forward in changed:
             if own:
                 vars(module)["forward"] = forward
@@ -255,6 +265,15 @@ def whole_modules(model: nn.Module, tracer: Tracer) -> Iterator[None]:
 def _whole(tracer: Tracer, module: nn.Module, rule: ModuleRule) -> Callable[..., Any]:
     forward = module.forward
     return lambda *args, **kwargs: tracer.run_whole(module, rule, forward, args, kwargs)
+
+
+def _whole_hook(tracer: Tracer, module: nn.Module, hook: SpectralNorm) -> Callable[..., Any]:
+    compute = hook.compute_weight
+
+    def rule(call: Call, _: nn.Module) -> None:
+        spectral_norm_hook(call, hook, module)
+
+    return lambda *args, **kwargs: tracer.run_whole(module, rule, compute, args, kwargs)
 
 
 @contextmanager

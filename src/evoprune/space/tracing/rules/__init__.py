@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+import evoprune.space.tracing.rules.computed
 import evoprune.space.tracing.rules.contraction
 import evoprune.space.tracing.rules.movement
 import evoprune.space.tracing.rules.normalisation

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from evoprune.space.tracing.rules.call import Call
+from evoprune.space.tracing.rules.computed import spectral_norm
 from evoprune.space.tracing.rules.multi_head import multi_head_attention
 from evoprune.space.tracing.rules.recurrent import recurrent, recurrent_cell
 
@@ -26,6 +28,8 @@ def module_rule(module: nn.Module) -> ModuleRule | None:
         return recurrent_cell
     if type(module) is nn.MultiheadAttention:
         return multi_head_attention
+    if isinstance(module, _SpectralNorm):
+        return spectral_norm
     return own_norm if is_own_norm(module) else None
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from evoprune.space.tracing.labels import PlainNorm, Sizing, Vector
 from evoprune.space.tracing.rules.call import Call, Dims
+from evoprune.space.tracing.rules.computed import passes_statistics
 from evoprune.space.tracing.rules.registry import rule
 
 
@@ -16,8 +17,9 @@ def batch_norm(call: Call) -> None:
     """Affine parameters and statistics go with their channel."""
     source = call.operands[0]
     dims = call.dims(source)
-    if call.arg("training"):
-        for dim in [dim for dim in dims if dim != 1]:
+    averaged = {dim: atoms for dim, atoms in dims.items() if dim != 1} if call.arg("training") else {}
+    if averaged and not passes_statistics(call, averaged):
+        for dim in averaged:
             call.freeze(dims.pop(dim), "is averaged over")
     size = source.shape[1]
     atoms = call.join([

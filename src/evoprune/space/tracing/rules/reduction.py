@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evoprune.space.tracing.rules.call import Call, Dims
+from evoprune.space.tracing.rules.computed import passes_norm, passes_statistics
 from evoprune.space.tracing.rules.registry import rule
 
 
@@ -18,8 +19,10 @@ def reduce(call: Call) -> None:
     for other in call.operands[1:]:
         call.freeze_dims(call.dims(other), "is compared")
     reduced = _reduced(call, source.dim())
-    for dim in sorted(reduced & dims.keys()):
-        call.freeze(dims.pop(dim), "is mixed over all its channels")
+    mixed = {dim: dims.pop(dim) for dim in sorted(reduced & dims.keys())}
+    of_weights = passes_norm(call, mixed) or (_is_statistic(call) and passes_statistics(call, mixed))
+    if not of_weights:
+        call.freeze_dims(mixed, "is mixed over all its channels")
     if len(call.operands) > 1:
         call.freeze_dims(dims, "is compared")
         return
@@ -27,6 +30,10 @@ def reduce(call: Call) -> None:
     call.put_all({
         dim if keeps else dim - sum(other < dim for other in reduced): atoms for dim, atoms in dims.items()
     })  # fmt: skip
+
+
+def _is_statistic(call: Call) -> bool:
+    return str(call.func).split(".")[1] in {"mean", "var", "std", "var_mean", "std_mean"}
 
 
 def _reduced(call: Call, rank: int) -> set[int]:
