@@ -126,16 +126,10 @@ def test_values_taken_out_of_torch_are_refused():
     assert names(space_of(Net(middle))) == ["conv2"]
 
 
-def test_weight_norm_is_right_or_refused():
-    net = Net(lambda net, x, y: net.layers["n"](y), n=parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1)))
-    space = space_of(net)
-    assert "conv2" in names(space)
-    assert [item.name for item in space.frozen if "can't follow" in item.reason] == ["layers.n"]
-
-
-def test_spectral_norm_is_refused():
-    net = Net(lambda net, x, y: net.layers["n"](y), n=parametrizations.spectral_norm(nn.Conv2d(8, 8, 3, padding=1)))
-    assert names(space_of(net)) == ["conv2"]
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_normed_weights_are_right(norm):
+    net = Net(lambda net, x, y: net.layers["n"](y), n=norm(nn.Conv2d(8, 8, 3, padding=1)))
+    assert names(space_of(net)) == ["conv1", "layers.n", "conv2"]
 
 
 def test_weight_standardisation_keeps_its_inputs():

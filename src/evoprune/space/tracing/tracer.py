@@ -8,15 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evoprune.data.trees import tensors_in
 from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
 from evoprune.errors import in_words
 from evoprune.nn_utils.calling import named_tensors, run_example, undisturbed
-from evoprune.nn_utils.computed_weights import computing_hooks
 from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
 from evoprune.space.tracing.eager import freeze_scripted, require_eager
@@ -25,8 +22,8 @@ from evoprune.space.tracing.labels import Couplings, Labels, Vector
 from evoprune.space.tracing.recorder import Recorder
 from evoprune.space.tracing.rules import refuse, rule_for
 from evoprune.space.tracing.rules.call import Call
-from evoprune.space.tracing.rules.computed import spectral_norm_hook
-from evoprune.space.tracing.rules.modules import ModuleRule, module_rule
+from evoprune.space.tracing.rules.modules import ModuleRule
+from evoprune.space.tracing.running import module_path, whole_modules
 
 
 def trace(
@@ -98,7 +95,7 @@ class Tracer(WatchingMode):
         with ExitStack() as stack:
             snapshot = stack.enter_context(undisturbed(model, training=training))
             stack.enter_context(module_path(model, self.path, self.ran))
-            stack.enter_context(whole_modules(model, self))
+            stack.enter_context(whole_modules(model, self.run_whole))
             with self:
                 outputs = gather(run_example(model, example_inputs))
         self.couplings.keeps_state |= snapshot.changed and not training
@@ -234,68 +231,3 @@ class Tracer(WatchingMode):
 def _reshapes_in_place(func: Any) -> bool:
     """Whether an operation such as `squeeze_` gives its operand another shape. The rule of `as_strided_` looks at the result."""
     return torch.Tag.inplace_view in getattr(func, "tags", ()) and func.overloadpacket is not torch.ops.aten.as_strided_
-
-
-@contextmanager
-def whole_modules(model: nn.Module, tracer: Tracer) -> Iterator[None]:
-    """Have the modules with a rule of their own run as one operation, for as long as this lasts."""
-    changed: list[tuple[nn.Module, bool, Any]] = []
-    hooks: list[SpectralNorm] = []
-    try:
-        for module in model.modules():
-            rule = module_rule(module)
-            if rule is not None:
-                changed.append((module, "forward" in vars(module), module.forward))
-                vars(module)["forward"] = _whole(tracer, module, rule)
-        for module, hook in computing_hooks(model):
-            if isinstance(hook, SpectralNorm):
-                hooks.append(hook)
-                vars(hook)["compute_weight"] = _whole_hook(tracer, module, hook)
-        yield
-    finally:
-        for hook in hooks:
-            vars(hook).pop("compute_weight", None)
-        for module, own, forward in changed:
-            if own:
-                vars(module)["forward"] = forward
-            else:
-                vars(module).pop("forward", None)
-
-
-def _whole(tracer: Tracer, module: nn.Module, rule: ModuleRule) -> Callable[..., Any]:
-    forward = module.forward
-    return lambda *args, **kwargs: tracer.run_whole(module, rule, forward, args, kwargs)
-
-
-def _whole_hook(tracer: Tracer, module: nn.Module, hook: SpectralNorm) -> Callable[..., Any]:
-    compute = hook.compute_weight
-
-    def rule(call: Call, _: nn.Module) -> None:
-        spectral_norm_hook(call, hook, module)
-
-    return lambda *args, **kwargs: tracer.run_whole(module, rule, compute, args, kwargs)
-
-
-@contextmanager
-def module_path(model: nn.Module, path: list[str], ran: set[str]) -> Iterator[None]:
-    """Keep in `path` the names of the modules that are running, and in `ran` those that have run.
-
-    Global hooks do it, so that the model's own hooks are left alone.
-    """
-    names = {id(module): name for name, module in model.named_modules()}
-
-    def enter(module: nn.Module, _: Any) -> None:
-        if id(module) in names:
-            path.append(names[id(module)])
-            ran.add(names[id(module)])
-
-    def leave(module: nn.Module, _: Any, __: Any) -> None:
-        if id(module) in names and path:
-            path.pop()
-
-    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

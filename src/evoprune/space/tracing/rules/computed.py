@@ -14,7 +14,7 @@ from evoprune.space.tracing.rules.call import Call, Dims
 from evoprune.space.tracing.rules.registry import rule
 
 
-@rule("_weight_norm_interface", "_weight_norm")
+@rule("_weight_norm_interface")
 def weight_norm(call: Call) -> None:
     """Direction times length: what is removed of the direction is zero in the masked network, and adds nothing to its length."""
     direction, length = call.arg("v"), call.arg("g")
