@@ -116,6 +116,13 @@ class ChannelWidths:
         """Units that each group keeps, by its name."""
         return self.prunable.named(self.genes(genome)[0])
 
+    def criteria(self, genome: BitGenome) -> Mapping[str, str]:
+        """Name of the criterion that chooses the units of each group, by the group's name."""
+        chosen = self.genes(genome)[1]
+        return {
+            group.name: self.orders.names[number] for group, number in zip(self.prunable.groups, chosen, strict=True)
+        }
+
     def by_criterion(self, widths: Counts, criterion: str) -> BitGenome:
         """The valid genome closest to some widths, filled by one criterion.
 

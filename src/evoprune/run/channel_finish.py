@@ -20,11 +20,14 @@ from evoprune.run.latency_tables import check_finished
 from evoprune.run.opened_run import OpenedRun
 from evoprune.run.stopwatch import stage
 from evoprune.run.time_budget import LAST
+from evoprune.run.widths_record import recorded_widths
 from evoprune.space.latency_table import LatencyTable
+from evoprune.space.pruning_space import PruningSpace
 from evoprune.store.comparison import Comparison, CriterionFigures, ModelFigures
 from evoprune.store.journal import JournalEntry
 from evoprune.store.run_directory import ARTIFACT
 from evoprune.store.states import StateFolder
+from evoprune.store.widths import WIDTHS
 
 HALF: Final = 0.5
 """Share of the time left that the first of two networks may take."""
@@ -36,6 +39,7 @@ class ChannelFinish:
 
     Attributes:
         run: The opened run, whose search is over.
+        space: The pruning space.
         encoding: Turns genomes into plans.
         first: Genomes that the search began with, by the names of criteria.
         compares: Whether the best criterion's network is finished as well.
@@ -43,6 +47,7 @@ class ChannelFinish:
     """
 
     run: OpenedRun
+    space: PruningSpace
     encoding: Encoding
     first: Mapping[str, BitGenome]
     compares: bool
@@ -64,6 +69,8 @@ class ChannelFinish:
             check_finished(self.run, self.latencies, best.evaluation.objectives, finished["pruned"].to_json())
             artifact = self.run.parts.store.directory / ARTIFACT
             save_finished(artifact, model, plan, problem, self.run.parts.notify, factory=problem.factory)
+            widths = recorded_widths(self.space, self.encoding, entries, searched, best)
+            self.run.parts.store.write_json(WIDTHS, widths.to_json())
             return Comparison(
                 baseline=ModelFigures(finished["baseline"].to_json()),
                 pruned=ModelFigures(finished["pruned"].to_json(), best.evaluation.genome),

@@ -102,7 +102,9 @@ class ChannelRun:
         """The search; gives what makes the final network of its best candidate, and the comparison."""
         prepared = _prepare(self, run)
         _search(prepared)
-        return ChannelFinish(run, prepared.encoding, prepared.first, prepared.compares, prepared.latencies).comparison
+        return ChannelFinish(
+            run, prepared.space, prepared.encoding, prepared.first, prepared.compares, prepared.latencies
+        ).comparison
 
 
 @dataclass(frozen=True)
