@@ -6,7 +6,8 @@ from matplotlib.image import imread
 from evoprune.errors import StoreCorruptedError, UsageError
 from evoprune.report.canvas import save_figure
 from evoprune.report.front_plots import front_figure
-from evoprune.report.plots import by_generation, evolution_figure, rank_correlations
+from evoprune.report.generations import by_generation, rank_correlations
+from evoprune.report.plots import evolution_figure
 from evoprune.report.writer import FIGURES, draw_figures, ensure_report, write_report
 from evoprune.store.comparison import Comparison
 from evoprune.store.event_log import read_hypervolumes

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -23,32 +20,12 @@ from evoprune.report.canvas import (
     plain,
     style,
 )
-from evoprune.search.ranking import rank_correlation
+from evoprune.report.generations import best_so_far, by_generation, rank_correlations, ruins_below
 from evoprune.store.comparison import CriterionFigures
 from evoprune.store.journal import JournalEntry
 
-FEWEST_DOTS: Final = 20
-"""Candidates of which some may be left out of a picture."""
 TALL: Final = 6.6
 """Inches of a figure with two panels."""
-
-
-@dataclass(frozen=True)
-class Generation:
-    """Fitness of the candidates of one generation that were scored; empty when none was."""
-
-    number: int
-    fitness: Sequence[float]
-
-
-def by_generation(entries: Sequence[JournalEntry]) -> list[Generation]:
-    """Fitness per generation, in order."""
-    grouped: dict[int, list[float]] = defaultdict(list)
-    for entry in entries:
-        fitness = grouped[entry.generation]
-        if entry.score is not None:
-            fitness.append(entry.score)
-    return [Generation(number, grouped[number]) for number in sorted(grouped)]
 
 
 def evolution_figure(
@@ -70,6 +47,8 @@ def evolution_figure(
     numbers = [one.number for one in generations]
     best = [max(one.fitness) for one in generations]
     axes.plot(numbers, best, "-o", color=BEST, label="best of the generation", linewidth=2, markersize=5, zorder=3)
+    so_far = best_so_far(generations)
+    axes.step(numbers, so_far, where="post", color=INK, label="best so far", linewidth=1.2, linestyle=":", zorder=4)
     means = [sum(one.fitness) / len(one.fitness) for one in generations]
     axes.plot(numbers, means, "-s", color=MEAN, label="mean of the generation", linewidth=2, markersize=4, zorder=3)
     if criterion is not None:
@@ -108,23 +87,6 @@ def _panels(hypervolumes: Mapping[int, float] | None) -> tuple[Figure, Axes, Axe
     return figure, upper, lower
 
 
-def rank_correlations(entries: Sequence[JournalEntry]) -> dict[int, float]:
-    """How far the ranks of each generation agree with the latest ones before, over the candidates that were scored in both.
-
-    Only where candidates are scored again, as on a ladder, is there anything to compare.
-    """
-    latest: dict[str, float] = {}
-    found: dict[int, float] = {}
-    scored = [entry for entry in entries if entry.score is not None]
-    for number, mine in groupby(scored, key=lambda entry: entry.generation):
-        now = {entry.evaluation.genome: entry.score or 0.0 for entry in mine}
-        agreement = rank_correlation(latest, now)
-        if agreement is not None:
-            found[number] = agreement
-        latest |= now
-    return found
-
-
 def _number_generations(axes: Axes, correlations: Mapping[int, float]) -> None:
     """Write the numbers of the generations along the scale, with the rank correlations below them."""
 
@@ -140,12 +102,9 @@ def _number_generations(axes: Axes, correlations: Mapping[int, float]) -> None:
 
 def _leave_out_ruins(axes: Axes, fitness: Sequence[float]) -> int:
     """Let the picture end where nine tenths of the candidates do, if a few would flatten all others; gives how many are below."""
-    ranked = sorted(fitness)
-    if len(ranked) < FEWEST_DOTS:
+    floor = ruins_below(fitness)
+    if floor is None:
         return 0
-    lowest, highest = ranked[len(ranked) // 10], ranked[-1]
-    floor = lowest - 0.15 * (highest - lowest)
-    if ranked[0] >= floor:
-        return 0
-    axes.set_ylim(floor, highest + 0.05 * (highest - lowest))
-    return sum(value < floor for value in ranked)
+    highest = max(fitness)
+    axes.set_ylim(floor, highest + 0.05 * (highest - floor))
+    return sum(value < floor for value in fitness)
