@@ -22,6 +22,7 @@ from evoprune.cli.layers_command import list_layers
 from evoprune.cli.measure_command import measure_model
 from evoprune.cli.options import epilog
 from evoprune.cli.recipes_command import list_recipes
+from evoprune.cli.report_command import report_run
 from evoprune.cli.resume_command import resume_run
 from evoprune.cli.run_command import run_recipe
 from evoprune.display.printable import printable
@@ -43,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[Callable[..., None], str]]] = {
     "resume": (resume_run, "Go on with a run that was stopped."),
     "front": (show_front, "Show what else a run found to choose from."),
     "finish": (finish_model, "Build and retrain another point of a front."),
+    "report": (report_run, "Write a finished run's report.html again."),
     "compare": (compare_runs, "Show finished runs side by side."),
     "recipes": (list_recipes, "List what can be run by name."),
     "inspect": (inspect_model, "Show what can be pruned, and what can't and why."),

@@ -18,6 +18,7 @@ from evoprune.events import Event
 from evoprune.exporters.exporting import Exported
 from evoprune.report.summary import comparison_rows, layer_rows, notes
 from evoprune.store.comparison import Comparison, read_comparison
+from evoprune.store.run_directory import REPORT
 
 LAYER_HEADINGS: Final = ("layer", "weights", "stay", "sparsity")
 
@@ -61,8 +62,8 @@ class Console:
         masks = layer_rows(comparison)
         if masks:
             self.show_rows("weights by layer", LAYER_HEADINGS, masks)
-        figure, model = ("sparsity_per_layer.png", "sparse") if masks else ("ga_fitness_evolution.png", "small")
-        self._say(f"everything is in {result.directory}; figures such as {figure}, the {model} model in artifact/")
+        model = "sparse" if masks else "small"
+        self._say(f"everything is in {result.directory}: the report as {REPORT}, the {model} model in artifact/")
 
     def show_finetuned(self, comparison: Comparison, out: Path) -> None:
         """What fine-tuning changed, and where the model is."""

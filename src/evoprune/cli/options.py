@@ -23,6 +23,7 @@ EXAMPLES: Final = {
         "evoprune finish runs/mnist-cnn --point 141",
         'evoprune finish runs/mnist-cnn --constraint "macs<=0.2" --constraint "latency_ms<=3"',
     ),
+    "report": ("evoprune report runs/mnist-cnn --open",),
     "compare": ("evoprune compare runs/s0 runs/s1 runs/s2",),
     "recipes": ("evoprune recipes",),
     "inspect": ("evoprune inspect mnist-cnn", "evoprune inspect my_package.my_module:recipe --sensitivity"),

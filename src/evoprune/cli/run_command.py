@@ -50,6 +50,9 @@ def run_recipe(
         list[str] | None,
         typer.Option(metavar="NAME", help="Keep the run in tensorboard, mlflow or wandb as well; repeatable."),
     ] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the report in a browser when the run is done.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -62,6 +65,7 @@ def run_recipe(
     from evoprune.config.recipes import resolve_recipe_config, run_directory
     from evoprune.config.yaml_files import parse_overrides, read_config
     from evoprune.run.factories.stored import recipe_source
+    from evoprune.store.run_directory import REPORT
 
     name, file = (None, read_config(Path(recipe))) if recipe.endswith((".yaml", ".yml")) else (recipe, {})
     flags = _flags(seed, workers, executor, address, layer, exclude, time_budget, constraint, start_from)
@@ -79,6 +83,10 @@ def run_recipe(
     directory = run_directory(config, out)
     console = Console(RichConsole(stderr=as_json, highlight=False), quiet=quiet, verbose=verbose)
     run_in_terminal(config, recipe_source(config), directory, console, as_json=as_json, trackers=track or ())
+    if open_page:
+        from evoprune.cli.page_opening import open_in_browser
+
+        open_in_browser(directory / REPORT)
 
 
 def _flags(

@@ -1,4 +1,4 @@
-"""Draws a finished run's figures."""
+"""Draws a finished run's figures, and writes its page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evoprune.store.comparison import Comparison, damage_told, read_comparison
 from evoprune.store.event_log import read_hypervolumes
 from evoprune.store.journal import JournalEntry, read_journal
 from evoprune.store.manifest import read_manifest
-from evoprune.store.run_directory import EVENTS, JOURNAL
+from evoprune.store.run_directory import EVENTS, JOURNAL, REPORT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,12 +28,19 @@ MASK_FIGURES: Final = (
 """Of a run of weight masks."""
 
 
-def write_report(directory: Path) -> None:
-    """Draw the figures of a finished run into its directory."""
+def write_report(directory: Path) -> Path:
+    """Draw the figures of a finished run into its directory, and write its page; gives the path of the page.
+
+    Raises:
+        UsageError: There is no finished run in the directory.
+        StoreCorruptedError: A file of it is damaged.
+    """
     from evoprune.report.canvas import save_figure
+    from evoprune.report.html.page import write_page
 
     for name, figure in draw_figures(directory).items():
         save_figure(figure, directory / name)
+    return write_page(directory)
 
 
 def draw_figures(directory: Path) -> dict[str, Figure]:
@@ -51,9 +58,9 @@ def draw_figures(directory: Path) -> dict[str, Figure]:
 
 
 def ensure_report(directory: Path) -> None:
-    """Draw the figures that are missing, whenever and however the run that should have drawn them ended."""
+    """Write figures and page if any is missing, whenever and however the run that should have made them ended."""
     wanted = FIGURES if read_comparison(directory).steps is None else MASK_FIGURES
-    if not all((directory / name).is_file() for name in wanted):
+    if not all((directory / name).is_file() for name in (*wanted, REPORT)):
         write_report(directory)
 
 

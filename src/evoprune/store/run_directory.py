@@ -21,6 +21,7 @@ JOURNAL: Final = "evaluations.jsonl"
 EVENTS: Final = "events.jsonl"
 LOG: Final = "run.log"
 COMPARISON: Final = "comparison.json"
+REPORT: Final = "report.html"
 BASELINE: Final = "baseline/model.safetensors"
 ARTIFACT: Final = "artifact"
 _FOLDERS: Final = ("baseline", ARTIFACT, "solutions", "states")

@@ -1,0 +1,70 @@
+"""`evoprune report`, and `--open`."""
+
+import webbrowser
+
+import pytest
+
+from tests.cli.conftest import TINY, settings
+from tests.report.channel_runs import ChannelRun
+
+
+@pytest.fixture
+def made(tmp_path):
+    return ChannelRun().write(tmp_path / "made")
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Addresses that a browser was asked for."""
+    found = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: found.append(address) or True)
+    return found
+
+
+def test_report_writes_page_and_figures_again(evoprune, made, opened):
+    done = evoprune("report", made)
+    assert (done.code, done.out.strip()) == (0, f"the report is in {made}/report.html")
+    assert {"report.html", "ga_fitness_evolution.png", "pareto_front.png"} <= {one.name for one in made.iterdir()}
+    assert opened == []
+
+
+def test_report_opens_the_page_when_asked(evoprune, made, opened):
+    assert evoprune("report", made, "--open").code == 0
+    assert opened == [(made / "report.html").resolve().as_uri()]
+
+
+@pytest.mark.parametrize("answer", [lambda address: False, lambda address: (_ for _ in ()).throw(webbrowser.Error)])
+def test_report_says_where_the_page_is_when_there_is_no_browser(evoprune, made, monkeypatch, answer):
+    monkeypatch.setattr(webbrowser, "open", answer)
+    done = evoprune("report", made, "--open")
+    assert done.code == 0
+    assert done.err == f"no browser was found here; open {made.resolve()}/report.html in one\n"
+
+
+def test_report_of_an_unfinished_run_is_refused_in_two_lines(evoprune, made):
+    (made / "comparison.json").unlink()
+    done = evoprune("report", made)
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        f"error: {made} holds no finished run: it has no comparison.json",
+        "hint: name the directory of one",
+    ]
+
+
+def test_report_of_a_damaged_run_is_refused_in_two_lines(evoprune, made):
+    (made / "widths.json").write_text("{}")
+    done = evoprune("report", made)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {made}/widths.json is damaged: ")
+    assert len(done.err.splitlines()) == 2
+
+
+def test_run_writes_its_report_and_opens_it(evoprune, tmp_path, opened):
+    out = tmp_path / "run"
+    done = evoprune("run", TINY, "--out", out, *settings("search.round_to=1"), "--open")
+    assert done.code == 0, done.err
+    page = (out / "report.html").read_text()
+    assert 'id="widths"' in page
+    assert 'id="fitness"' in page
+    assert opened == [(out / "report.html").resolve().as_uri()]
+    assert "the report as report.html" in done.out
