@@ -19,7 +19,12 @@ def test_wheel_holds_the_package_its_licence_and_no_tests(tmp_path: Path):
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("evoprune-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"evoprune/py.typed", "evoprune/errors.py", "evoprune/recipes/lenet5-mnist.yaml"} <= set(names)
+    assert {
+        "evoprune/py.typed",
+        "evoprune/report/html/templates/page.html.j2",
+        "evoprune/errors.py",
+        "evoprune/recipes/lenet5-mnist.yaml",
+    } <= set(names)
     weights = {f"evoprune/recipes/weights/{path.name}" for path in (ROOT / "src/evoprune/recipes/weights").iterdir()}
     assert weights
     assert weights <= set(names)

@@ -50,7 +50,11 @@ def changed_files(draw, directory):
 
 
 def is_read_back(path):
-    return path.is_file() and path.suffix not in (".png", ".log", ".lock", ".yaml") and path.name != "events.jsonl"
+    return (
+        path.is_file()
+        and path.suffix not in (".png", ".html", ".log", ".lock", ".yaml")
+        and path.name != "events.jsonl"
+    )
 
 
 @pytest.mark.slow

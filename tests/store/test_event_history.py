@@ -65,6 +65,7 @@ def test_damaged_lines_say_nothing(tmp_path):
         {"event": "CandidateEvaluated", "cost": {"wall_s": 9.5}, "replayed": True},
         {"event": "CandidateEvaluated", "cost": 3, "replayed": False},
         ["no object"],
+        {"event": [], "what": 1},
     ]
     path.write_text("\n".join(map(json.dumps, lines)) + '\n{"event": "StageEn')
     history = read_history(path)

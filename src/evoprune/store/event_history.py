@@ -119,7 +119,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         with suppress(ValueError, RecursionError):
             document = json.loads(line)
-            if isinstance(document, dict):
+            if isinstance(document, dict) and isinstance(document.get("event"), str):
                 yield document
 
 
