@@ -8,6 +8,7 @@ import typer
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show cautions and the result alone.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show a line for each candidate.")]
+OpenPage = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")]
 
 EXAMPLES: Final = {

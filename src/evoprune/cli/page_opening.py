@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 
 import typer
@@ -12,6 +11,8 @@ from evoprune.display.printable import printable
 
 def open_in_browser(page: Path) -> None:
     """Open a file in the user's browser, or say that there is none: nothing is lost for that."""
+    import webbrowser
+
     address = page.resolve().as_uri()
     try:
         opened = webbrowser.open(address)

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from evoprune.cli.options import OpenPage
+from evoprune.cli.page_opening import open_in_browser
+
 
 def report_run(
     directory: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    open_page: OpenPage = False,
 ) -> None:
     """Write report.html and the figures of a finished run again, with the points that were finished since.
 
     The page is one file that needs no network.
     """
-    from evoprune.cli.page_opening import open_in_browser
     from evoprune.report.writer import write_report
     from evoprune.store.atomic import telling_of_full_disk
 

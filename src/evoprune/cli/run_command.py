@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from evoprune.cli.completion import recipe_names
-from evoprune.cli.options import AsJson, Quiet, Verbose
+from evoprune.cli.options import AsJson, OpenPage, Quiet, Verbose
+from evoprune.cli.page_opening import open_in_browser
 
 RecipeArgument = Annotated[
     str,
@@ -50,9 +51,7 @@ def run_recipe(
         list[str] | None,
         typer.Option(metavar="NAME", help="Keep the run in tensorboard, mlflow or wandb as well; repeatable."),
     ] = None,
-    open_page: Annotated[
-        bool, typer.Option("--open", help="Open the report in a browser when the run is done.")
-    ] = False,
+    open_page: OpenPage = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -84,8 +83,6 @@ def run_recipe(
     console = Console(RichConsole(stderr=as_json, highlight=False), quiet=quiet, verbose=verbose)
     run_in_terminal(config, recipe_source(config), directory, console, as_json=as_json, trackers=track or ())
     if open_page:
-        from evoprune.cli.page_opening import open_in_browser
-
         open_in_browser(directory / REPORT)
 
 
