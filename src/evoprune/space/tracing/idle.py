@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from evoprune.nn_utils.prune_hooks import stored_name
-from evoprune.space.tracing.labels import Couplings
+from evoprune.space.tracing.labels import Couplings, Vector
 
 _NOT_RUN = "is not run by the example inputs in evaluation mode"
 
 
-def list_idle(model: nn.Module, ran: Collection[str], is_known: Callable[[Tensor], bool], couplings: Couplings) -> None:
+def list_idle(
+    model: nn.Module,
+    ran: Collection[str],
+    is_known: Callable[[Tensor], bool],
+    seen: Mapping[str, Mapping[int, Vector]],
+    couplings: Couplings,
+) -> None:
     """Name the layers that did not run, and freeze what they could be given or could be added to.
 
     A part of the model that lies idle, such as the other branch of an `if` or an auxiliary classifier, may run later. So that it
-    still fits then, every dimension as long as what its first layer reads or its last layer makes stays as it is.
+    still fits then, dimensions as long as what its first layer reads or its last layer makes stay as they are, if the code of the
+    module that it belongs to has them in hand: they are what could be given to it, or come together with what it makes.
 
     Args:
         model: The model that was traced.
         ran: Names of the modules that have run.
         is_known: Whether the trace came across a parameter.
+        seen: `{module: {key: label}}`, labels of what went through the very code of a module.
         couplings: Receives names and freezes.
     """
-    lengths: dict[int, str] = {}
     for path, part in _idle_parts(model, "", ran):
         layers = [
             (f"{path}.{name}".strip("."), layer, weight)
@@ -34,13 +41,21 @@ def list_idle(model: nn.Module, ran: Collection[str], is_known: Callable[[Tensor
             if (weight := _weight(layer)) is not None and not is_known(weight)
         ]
         couplings.blind.extend((name, _NOT_RUN) for name, _, weight in layers if weight.dim() > 1)
-        if layers:
-            lengths.setdefault(_reads(*layers[0][1:]), layers[0][0])
-            lengths.setdefault(_makes(*layers[-1][1:]), layers[-1][0])
-    for atoms in [*(production.atoms for production in couplings.productions), *couplings.consumed]:
-        layer = lengths.get(len(atoms), "") if len(atoms) > 1 else ""
-        if layer:
-            couplings.freeze(atoms, f"is as wide as {layer}, which {_NOT_RUN} and may need it")
+        for length, layer in (
+            [(_reads(*layers[0][1:]), layers[0][0]), (_makes(*layers[-1][1:]), layers[-1][0])] if layers else ()
+        ):
+            for atoms in _in_hand_around(path, ran, seen):
+                if len(atoms) == length > 1:
+                    couplings.freeze(atoms, f"is as wide as {layer}, which {_NOT_RUN} and may need it")
+
+
+def _in_hand_around(path: str, ran: Collection[str], seen: Mapping[str, Mapping[int, Vector]]) -> Collection[Vector]:
+    """Labels in the code of the module that a part belongs to: the nearest around it that runs."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in ran:
+            return seen.get(path, {}).values()
+    return ()
 
 
 def _idle_parts(module: nn.Module, path: str, ran: Collection[str]) -> Iterator[tuple[str, nn.Module]]:

@@ -60,25 +60,36 @@ def _whole_hook(run_whole: RunWhole, module: nn.Module, hook: SpectralNorm) -> C
 
 
 @contextmanager
-def module_path(model: nn.Module, path: list[str], ran: set[str]) -> Iterator[None]:
+def module_path(
+    model: nn.Module, path: list[str], ran: set[str], given: Callable[[Any], None] = lambda _: None
+) -> Iterator[None]:
     """Keep in `path` the names of the modules that are running, and in `ran` those that have run.
 
     Global hooks do it, so that the model's own hooks are left alone.
+
+    Args:
+        model: The model that runs meanwhile.
+        path: The outermost module comes first.
+        ran: Receives names.
+        given: Called with the arguments of a module as it begins, and with what it returned as the one around it goes on.
     """
     names = {id(module): name for name, module in model.named_modules()}
 
-    def enter(module: nn.Module, _: Any) -> None:
+    def enter(module: nn.Module, arguments: Any) -> None:
         if id(module) in names:
             path.append(names[id(module)])
             ran.add(names[id(module)])
+            given(arguments)
 
-    def leave(module: nn.Module, _: Any, __: Any) -> None:
+    def leave(module: nn.Module, _: Any, outputs: Any) -> None:
         if id(module) in names and path:
             path.pop()
+            given(outputs)
 
     handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
     try:
         yield
     finally:
+        path.clear()
         for handle in handles:
             handle.remove()

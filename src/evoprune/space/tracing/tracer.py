@@ -13,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from evoprune.data.trees import tensors_in
 from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
 from evoprune.errors import in_words
-from evoprune.nn_utils.calling import named_tensors, run_example, undisturbed
+from evoprune.nn_utils.calling import call_model, named_tensors, run_example, undisturbed
 from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
 from evoprune.space.tracing.eager import freeze_scripted, require_eager
@@ -50,14 +50,14 @@ def trace(
     require_eager(model)
     tracer = Tracer(model, readings)
     reached = tracer.run(example_inputs, outputs, training=False)
-    if training:
+    if training or _more_runs_in_training(model, example_inputs, tracer.ran):
         work = len(tracer.couplings.work)
         used = Forgiving(outputs)
         found = tracer.run(example_inputs, used, training=True)
         # Where it can't be told which of them are used, the self-check compares those that keep their shape.
         reached += [] if used.gave_up else found
         del tracer.couplings.work[work:]  # costs are those of evaluation
-    list_idle(model, tracer.ran, tracer.knows, tracer.couplings)
+    list_idle(model, tracer.ran, tracer.knows, tracer.seen, tracer.couplings)
     freeze_scripted(model, tracer.couplings)
     for tensor in reached:
         tracer.check_taint(tensor)
@@ -66,8 +66,29 @@ def trace(
     return tracer.couplings
 
 
+def _more_runs_in_training(model: nn.Module, example_inputs: Any, ran: set[str]) -> bool:
+    """Whether modules run in training that don't in evaluation, such as auxiliary classifiers."""
+    if len(ran) == sum(1 for _ in model.named_modules()):
+        return False
+    in_training: set[str] = set()
+    try:
+        with undisturbed(model, training=True), module_path(model, [], in_training):
+            call_model(model, example_inputs)
+    except Exception:  # it can't be trained on the inputs
+        return False
+    return not in_training <= ran
+
+
 class Tracer(WatchingMode):
-    """Follows every ATen operation and lets its rule label the results."""
+    """Follows every ATen operation and lets its rule label the results.
+
+    Attributes:
+        couplings: What it has learnt.
+        readings: Said beforehand, see `trace`.
+        path: Names of the modules that are running.
+        ran: Names of the modules that have run.
+        seen: `{module: {hash: label}}`, the labels of what went through the very code of a module.
+    """
 
     def __init__(self, model: nn.Module, readings: Mapping[str, int]) -> None:
         super().__init__()
@@ -81,6 +102,7 @@ class Tracer(WatchingMode):
         self._table: Any = WeakTensorKeyDictionary()
         self._taints: Any = WeakTensorKeyDictionary()
         self._paused = False
+        self.seen: dict[str, dict[int, Vector]] = {}
         self.recorder = Recorder(self)
 
     def run(self, example_inputs: Any, gather: Gather, *, training: bool) -> list[Tensor]:
@@ -94,7 +116,7 @@ class Tracer(WatchingMode):
         model = self._model
         with ExitStack() as stack:
             snapshot = stack.enter_context(undisturbed(model, training=training))
-            stack.enter_context(module_path(model, self.path, self.ran))
+            stack.enter_context(module_path(model, self.path, self.ran, self._see))
             stack.enter_context(whole_modules(model, self.run_whole))
             with self:
                 outputs = gather(run_example(model, example_inputs))
@@ -126,6 +148,7 @@ class Tracer(WatchingMode):
         labels = [self.labels(tensor) for tensor in operands]
         for tensor in operands:
             self.check_taint(tensor)
+        self._see(operands)
         call = Call(self, func, args, kwargs, result, operands, labels)
         if isinstance(func, str) or any(label.dims for label in labels):
             try:
@@ -135,6 +158,15 @@ class Tracer(WatchingMode):
         for tensor in tensors_in(result):
             if tensor not in self._table:
                 self.put(tensor, {}, active=call.active)
+        self._see(result)
+
+    def _see(self, values: Any) -> None:
+        """Note the labels of tensors that the module which is running has in hand."""
+        here = self.seen.setdefault(self.module, {})
+        for tensor in tensors_in(values):
+            known = self._table.get(tensor)
+            for atoms in () if known is None else known.dims.values():
+                here.setdefault(hash(atoms.tobytes()), atoms)
 
     def _give_up(self, call: Call, error: Exception) -> None:
         """Freeze all that enters an operation whose rule failed; what the rule said of the result is forgotten."""
