@@ -15,6 +15,7 @@ from evoprune.events import Listener, broadcast
 from evoprune.html_tables import html_table
 from evoprune.name_patterns import one_or_more
 from evoprune.python_terms import in_python_terms
+from evoprune.report.model_card import write_model_card
 from evoprune.report.summary import comparison_rows, notes, text_table
 from evoprune.run.factories.finetuning import finetune_config, finetune_run, finetune_source
 from evoprune.run.factories.finishing import choose, finish_config, finish_point, finish_source
@@ -94,6 +95,7 @@ def finetune(
         source: ProblemSource = finetune_source(run, resolved) if problem is None else LiveSource(problem)
         target = Path(out) if out is not None else run / FINETUNED
         done = finetune_run(run, resolved, source, target, broadcast(told), before=read_comparison(run))
+        write_model_card(target)
     return Finetuned(target, done, source)
 
 
@@ -177,4 +179,5 @@ def finish(
         source: ProblemSource = finish_source(run, resolved) if problem is None else LiveSource(problem)
         target = Path(out) if out is not None else run / choice.folder
         done = finish_point(run, resolved, source, choice, target, broadcast(told))
+        write_model_card(target)
     return Finished(target, choice.entry.index, done, source)

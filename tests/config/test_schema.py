@@ -222,7 +222,7 @@ def test_settings_are_accepted_or_refused_by_a_config_error_whatever_they_are(te
 def test_identity_ignores_what_cannot_change_the_result():
     config = make_config({})
     changed = parse_overrides(
-        ["run.out=elsewhere", "execution.workers=7", "execution.executor=process-pool", "data.dir=/d"]
+        ["run.out=elsewhere", "execution.workers=7", "execution.executor=process-pool", "data.dir=/d", "timing.batch=9"]
     )
     assert make_config(changed).identity() == config.identity()
     assert make_config({"run": {"seed": 1}}).identity() != config.identity()

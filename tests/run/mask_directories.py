@@ -20,6 +20,7 @@ def contents(directory):
 def comparison(directory):
     """`comparison.json` without what a clock decides."""
     document = json.loads((directory / "comparison.json").read_text())
+    document.pop("timings", None)
     for model in ("baseline", "pruned"):
         document[model] = {key: value for key, value in document[model].items() if key not in TIMED}
     return document

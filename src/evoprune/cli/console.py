@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -17,6 +17,7 @@ from evoprune.display.terminal import TerminalProgress
 from evoprune.events import Event
 from evoprune.exporters.exporting import Exported
 from evoprune.report.summary import comparison_rows, layer_rows, notes
+from evoprune.report.timing_rows import TIMING_HEADINGS, TIMING_TITLE, slow_notes, timing_rows, untimed_notes
 from evoprune.store.comparison import Comparison, read_comparison
 from evoprune.store.run_directory import REPORT
 
@@ -56,9 +57,8 @@ class Console:
         if self._progress.idle:
             self._say("this run is already done; nothing was run again")
         comparison = read_comparison(result.directory)
-        self.show_rows("baseline against pruned", ("", "baseline", "pruned", "change"), comparison_rows(comparison))
-        for note in notes(comparison):
-            self._say(note)
+        headings = ("", "baseline", "pruned", "change")
+        self._show_comparison("baseline against pruned", headings, comparison)
         masks = layer_rows(comparison)
         if masks:
             self.show_rows("weights by layer", LAYER_HEADINGS, masks)
@@ -74,9 +74,7 @@ class Console:
     def show_point(self, number: int, comparison: Comparison, out: Path) -> None:
         """What the finished network of a point came to, and where it is."""
         headings = ("", "baseline", f"point {number}", "change")
-        self.show_rows(f"baseline against point {number}", headings, comparison_rows(comparison))
-        for note in notes(comparison):
-            self._say(note)
+        self._show_comparison(f"baseline against point {number}", headings, comparison)
         self._say(f"the network is in {out}; evoprune.load reads it")
 
     def show_exported(self, exported: Exported) -> None:
@@ -84,13 +82,30 @@ class Console:
         for line in exported.lines():
             self._say(line)
 
-    def show_rows(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of text."""
+    def _show_comparison(self, title: str, headings: Sequence[str], comparison: Comparison) -> None:
+        """The table and its notes, and the times of a forward pass: in red where they are as long as before."""
+        self.show_rows(title, headings, comparison_rows(comparison))
+        for note in notes(comparison):
+            self._say(note)
+        timed = timing_rows(comparison)
+        if timed:
+            red = {number for number, (_, slow) in enumerate(timed) if slow}
+            self.show_rows(TIMING_TITLE, TIMING_HEADINGS, [row for row, _ in timed], red)
+        for note in untimed_notes(comparison):
+            self._say(note)
+        for note in slow_notes(comparison):
+            self._say(note, "bold red")
+
+    def show_rows(
+        self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], red: Collection[int] = ()
+    ) -> None:
+        """A table of text; those whose numbers are in `red` are red."""
         table = Table(title=Text(printable(title)), title_justify="left")
         for number, heading in enumerate(headings):
             table.add_column(Text(printable(heading)), justify="right" if number else "left")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
+        for number, row in enumerate(rows):
+            style = "bold red" if number in red else None
+            table.add_row(*(Text(printable(cell)) for cell in row), style=style)
         self._console.print(table)
 
     def _say(self, text: str, style: str | None = None) -> None:

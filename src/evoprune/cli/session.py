@@ -22,6 +22,7 @@ from evoprune.display.printable import printable
 from evoprune.errors import RunError
 from evoprune.events import Listener
 from evoprune.plugins import resolve
+from evoprune.report.model_card import write_model_card
 from evoprune.run.factories.finetuning import finetune_run
 from evoprune.run.factories.finishing import Choice, finish_point
 from evoprune.run.problem import ProblemSource
@@ -62,6 +63,7 @@ def finetune_in_terminal(
     console, before = console or Console(), read_comparison(directory)
     with _begun_again(console):
         comparison = finetune_run(directory, config, source, out, console, before=before)
+        write_model_card(out)
     console.show_finetuned(comparison, out)
 
 
@@ -72,6 +74,7 @@ def finish_in_terminal(
     console = console or Console()
     with _begun_again(console):
         comparison = finish_point(directory, config, source, choice, out, console)
+        write_model_card(out)
     console.show_point(choice.entry.index, comparison, out)
 
 

@@ -17,6 +17,7 @@ from evoprune.config.populations import defaults_of
 from evoprune.config.presets import with_objectives
 from evoprune.config.problems import explain
 from evoprune.config.search import SearchConfig, parseable
+from evoprune.config.timing import TimingConfig
 from evoprune.config.training import TrainingConfig
 from evoprune.config.yaml_files import merge
 from evoprune.errors import ConfigError
@@ -101,6 +102,7 @@ class Config(Section):
     execution: ExecutionConfig = ExecutionConfig()
     data: DataConfig = DataConfig()
     run: RunConfig = RunConfig()
+    timing: TimingConfig = TimingConfig()
 
     @model_validator(mode="after")
     def _masks_have_goals_and_orders(self) -> Config:
@@ -138,6 +140,7 @@ class Config(Section):
         for section, keys in _WHERE.items():
             for key in keys:
                 del document[section][key]
+        del document["timing"]
         return document
 
     @classmethod

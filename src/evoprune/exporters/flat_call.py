@@ -14,6 +14,7 @@ from evoprune.data.trees import tensors_in
 from evoprune.errors import EvopruneError
 from evoprune.exporters.base import Exportable, Runner
 from evoprune.nn_utils.calling import Call, arguments_of, call_model, run_example
+from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.comparison import compare, outputs_of
 from evoprune.nn_utils.flat import Flat, input_names, output_names
 from evoprune.nn_utils.samples import at_batch, samples_in
@@ -47,8 +48,8 @@ class FlatCall:
 
     @property
     def flat(self) -> Flat:
-        """The network as a module that takes these tensors."""
-        return Flat(self.model, self.call).eval()
+        """A copy of the network that takes these tensors: networks that keep something from a pass keep what tracing leaves."""
+        return Flat(clone(self.model), self.call).eval()
 
     @cached_property
     def input_names(self) -> list[str]:

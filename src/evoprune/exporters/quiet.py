@@ -61,4 +61,4 @@ def _led_to(target: int, stream: TextIO | None) -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """What an error says, in one line."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]

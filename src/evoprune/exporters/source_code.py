@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.util
 import textwrap
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def _forward(graph: fx.Graph) -> ast.AST:
     code = graph.python_code("self")
     tree: ast.AST = _Plain().visit(ast.parse(code.src))
     names = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
-    foreign = sorted(names & code.globals.keys() - {"torch", *_IMPORTS})
+    foreign = sorted(names & code.globals.keys() - {"torch", *_IMPORTS, *vars(builtins)})
     if foreign:
         raise UnsupportedModelError(f"{foreign[0]} is no part of torch and can't be written as source", _HINT)
     return tree

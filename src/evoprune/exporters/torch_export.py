@@ -15,6 +15,7 @@ from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.base import Exportable, Runner
 from evoprune.exporters.quiet import first_line, quiet
 from evoprune.nn_utils.calling import call_model
+from evoprune.nn_utils.cloning import clone
 
 
 class TorchExportArchive:
@@ -68,5 +69,6 @@ def _exported(network: Exportable, inputs: Any, free: Any) -> ExportedProgram:
     else:
         arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
         shapes = None if free is None else (free,) if isinstance(inputs, Tensor) else tuple(free)
+    # A copy: networks that keep something from a pass keep what tracing leaves, such as tensors without memory.
     with torch.no_grad(), quiet():
-        return torch.export.export(network.model, arguments, keywords, dynamic_shapes=shapes, strict=False)
+        return torch.export.export(clone(network.model), arguments, keywords, dynamic_shapes=shapes, strict=False)

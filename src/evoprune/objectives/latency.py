@@ -102,7 +102,15 @@ def forward_pass(model: nn.Module, inputs: Any, runtime: str = EAGER) -> Runner:
 def measure_latency_ms(
     runners: Mapping[str, Callable[[], object]], *, repeats: int = 50, most_s: float = 10.0
 ) -> dict[str, float]:
-    """Median milliseconds per call of each runner.
+    """Median milliseconds per call of each runner; see `time_by_turns`."""
+    times = time_by_turns(runners, repeats=repeats, most_s=most_s)
+    return {name: 1000 * statistics.median(values) for name, values in times.items()}
+
+
+def time_by_turns(
+    runners: Mapping[str, Callable[[], object]], *, repeats: int = 50, most_s: float = 10.0
+) -> dict[str, list[float]]:
+    """Seconds of each call of each runner.
 
     The runners take turns, so that whatever else the machine does falls on all of them alike: the ratio of two medians of one
     call means more than either of them.
@@ -110,12 +118,15 @@ def measure_latency_ms(
     Args:
         runners: `{name: function that runs one forward pass and waits for its end}`.
         repeats: Timed calls of each.
-        most_s: Seconds after which a few calls of each have to do.
+        most_s: Seconds after which a few calls of each have to do, to warm up and to be timed.
     """
     times: dict[str, list[float]] = {name: [] for name in runners}
     with memory_kept():
-        for runner in runners.values():
-            for _ in range(WARM_UP):
+        begun = time.perf_counter()
+        for number in range(WARM_UP):
+            if number and time.perf_counter() - begun > most_s:
+                break
+            for runner in runners.values():
                 runner()
         begun = time.perf_counter()
         for number in range(repeats):
@@ -125,4 +136,4 @@ def measure_latency_ms(
                 started = time.perf_counter()
                 runner()
                 times[name].append(time.perf_counter() - started)
-    return {name: 1000 * statistics.median(values) for name, values in times.items()}
+    return times

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evoprune.errors import UsageError
+from evoprune.report.timing_rows import TIMING_HEADINGS, TIMING_TITLE, timing_notes, timing_rows
 from evoprune.results import ACCURACY, MetricCard
 from evoprune.store.comparison import Comparison, CriterionFigures, read_comparison
 
@@ -59,16 +60,21 @@ def _other_row(name: str, before: float, after: float) -> tuple[str, str, str, s
 
 
 def text_table(comparison: Comparison, models: tuple[str, str] = ("baseline", "pruned")) -> str:
-    """The rows as plain text in aligned columns."""
-    rows = [("", *models, "change"), *comparison_rows(comparison, models)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    """The rows as plain text in aligned columns, with the times of a forward pass below."""
+    lines = [*_aligned([("", *models, "change"), *comparison_rows(comparison, models)]), *notes(comparison)]
+    timed = timing_rows(comparison)
+    if timed and models == ("baseline", "pruned"):
+        lines += ["", TIMING_TITLE, *_aligned([TIMING_HEADINGS, *(row for row, _ in timed)]), *timing_notes(comparison)]
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
+        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         for row in rows
     ]
-    return "\n".join([*(line.rstrip() for line in lines), *notes(comparison)])
+    return ["  ".join(line).rstrip() for line in lines]
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -167,15 +173,16 @@ def method_table(rows: Iterable[MethodRow]) -> str:
         sparsity = "-" if row.sparsity is None else _text(row.sparsity, "percent")
         share = _text(row.kept / row.params, "percent") if row.params else "-"
         cells.append((row.method, row.metric.text(row.accuracy), f"{row.kept:,}", share, sparsity))
-    return _markdown(cells)
+    return markdown_table(cells)
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [f"| {' | '.join(map(_as_text, row))} |" for row in rows]
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a Markdown table, the first one as its head; no cell is read as Markdown or HTML."""
+    head, *body = [f"| {' | '.join(map(as_text, row))} |" for row in rows]
     return "\n".join([head, "|---|" + "--:|" * (len(rows[0]) - 1), *body])
 
 
-def _as_text(cell: str) -> str:
+def as_text(cell: str) -> str:
     """A cell in which no character means anything to Markdown, HTML or a formula."""
     flat = html.escape(" ".join(cell.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|$~])", r"\\\1", flat)

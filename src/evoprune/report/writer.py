@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evoprune.report.front_table import has_wide_front
+from evoprune.report.model_card import CARD, write_model_card
+from evoprune.store.artifact import MODEL
 from evoprune.store.claim import MANIFEST
 from evoprune.store.comparison import Comparison, damage_told, read_comparison
 from evoprune.store.event_log import read_hypervolumes
 from evoprune.store.journal import JournalEntry, read_journal
 from evoprune.store.manifest import read_manifest
-from evoprune.store.run_directory import EVENTS, JOURNAL, REPORT
+from evoprune.store.run_directory import ARTIFACT, EVENTS, JOURNAL, REPORT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,10 +60,13 @@ def draw_figures(directory: Path) -> dict[str, Figure]:
 
 
 def ensure_report(directory: Path) -> None:
-    """Write figures and page if any is missing, whenever and however the run that should have made them ended."""
+    """Write figures, page and model card where one is missing, however the run that should have made them ended."""
     wanted = FIGURES if read_comparison(directory).steps is None else MASK_FIGURES
     if not all((directory / name).is_file() for name in (*wanted, REPORT)):
         write_report(directory)
+    artifact = directory / ARTIFACT
+    if (artifact / MODEL).is_file() and not (artifact / CARD).is_file():
+        write_model_card(artifact, directory)
 
 
 # matplotlib takes half a second and 50 MB to import: not before there is something to draw.

@@ -25,6 +25,7 @@ from evoprune.run.opened_run import try_a_batch
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.retraining import Retrainer, Retraining
 from evoprune.run.stopwatch import stage
+from evoprune.run.timing.model_timing import TimingPlan
 from evoprune.run.training_plan import Learning
 from evoprune.run.workplace import Workplace
 from evoprune.seeding import SeedTree
@@ -74,6 +75,7 @@ class Addition:
         seeds: Root of its seeds.
         identity: Values that decide the result, besides what it is made of.
         notify: Called with each event.
+        timing: Says what of finished networks is timed.
     """
 
     directory: Path
@@ -85,6 +87,7 @@ class Addition:
     seeds: SeedTree
     identity: Mapping[str, Any]
     notify: Listener
+    timing: TimingPlan
 
     @contextmanager
     def opened(self, made_of: Mapping[str, Any]) -> Iterator[OpenedAddition]:
@@ -148,7 +151,7 @@ class OpenedAddition:
     @property
     def judge(self) -> Judge:
         """Reads the test set."""
-        return Judge(self.problem, self.workplace, self.claim)
+        return Judge(self.problem, self.workplace, self.claim, self.what.timing)
 
     def dense(self) -> nn.Module:
         """The problem's own network, with the weights that the run trained it to, on the device and in eval mode."""

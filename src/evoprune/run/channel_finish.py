@@ -65,7 +65,9 @@ class ChannelFinish:
         if rival is not None and apart:
             models["criterion"] = self._networks.retrained(rival[1], "the criterion's retraining")[1]
         with stage("report", self.run.parts.notify):
-            finished = self.run.judge.reports(models, self.run.measures.reported)
+            judge, measured = self.run.judge, self.run.measures.reported
+            timed = judge.timed(models, measured)
+            finished = judge.reports(models, timed, measured)
             check_finished(self.run, self.latencies, best.evaluation.objectives, finished["pruned"].to_json())
             artifact = self.run.parts.store.directory / ARTIFACT
             save_finished(artifact, model, plan, problem, self.run.parts.notify, factory=problem.factory)
@@ -79,6 +81,7 @@ class ChannelFinish:
                 front=front_points(front_of(last_rung(entries), searched)),
                 objectives=tuple(one.name for one in searched),
                 uncounted=finished["baseline"].uncounted,
+                timings=timed.timings,
             )
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -24,11 +24,26 @@ from evoprune.pruning import AnyPlan, prune
 from evoprune.results import ModelReport
 from evoprune.rng import isolated_rng
 from evoprune.run.problem import Problem
+from evoprune.run.timing.model_timing import ModelTiming, TimingPlan
 from evoprune.run.workplace import SCORING_BATCH, Workplace
 from evoprune.store.artifact import save_artifact
 from evoprune.store.manifest import ManifestKeeper
+from evoprune.store.timings import Timings
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a clock said of finished models.
+
+    Attributes:
+        latencies: Milliseconds of each model, by the latency's name.
+        timings: The dense and the finished network side by side.
+    """
+
+    latencies: Mapping[str, Mapping[str, float]]
+    timings: Timings
 
 
 @dataclass(frozen=True)
@@ -39,35 +54,40 @@ class Judge:
         problem: Gives the task and the example inputs, which are on the device.
         workplace: Device, threads and layout of the models.
         keeper: Keeps the count.
+        timing: Says what is timed.
     """
 
     problem: Problem
     workplace: Workplace
     keeper: ManifestKeeper
+    timing: TimingPlan = field(default_factory=TimingPlan)
 
     def reports(
-        self, models: Mapping[str, nn.Module], objectives: Sequence[Objective] = ()
+        self, models: Mapping[str, nn.Module], timed: Timed, objectives: Sequence[Objective] = ()
     ) -> Mapping[str, ModelReport]:
-        """All figures of each model, its latency measured by turns with that of the others.
+        """All figures of each model.
 
         Args:
             models: By name.
+            timed: Their times.
             objectives: Other objectives to measure, on the test set.
         """
-        others, latency = untimed(objectives), self.latencies(models, objectives)
-        return {name: self.report(model, latency[name], others) for name, model in models.items()}
+        others = untimed(objectives)
+        return {name: self.report(model, timed.latencies[name], others) for name, model in models.items()}
 
-    def latencies(
-        self, models: Mapping[str, nn.Module], objectives: Sequence[Objective] = ()
-    ) -> Mapping[str, Mapping[str, float]]:
-        """Latencies of each model by the objective's name, measured by turns; no sample is read for it.
+    def timed(self, models: Mapping[str, nn.Module], objectives: Sequence[Objective] = ()) -> Timed:
+        """Times of the models, by turns; no sample is read for it.
 
         Args:
-            models: By name.
-            objectives: Of these, latencies are measured, besides that of the example inputs.
+            models: `baseline`, `pruned` and others by name.
+            objectives: Of these, latencies are measured as well.
         """
-        timed = [one for one in objectives if isinstance(one, LatencyMs) and one.name != LATENCY]
-        return self._latency_ms(models, [LatencyMs(), *timed])
+        place = self.workplace
+        kinds = [one for one in objectives if isinstance(one, LatencyMs) and one.name != LATENCY]
+        latencies = self._latency_ms(models, kinds)
+        timing = ModelTiming(models, self.problem.example_inputs, place.device, place.candidate_threads, self.timing)
+        timings, of_example = timing.measured()
+        return Timed({name: {LATENCY: of_example[name], **latencies[name]} for name in models}, timings)
 
     def report(
         self, model: nn.Module, latency: Mapping[str, float] | None = None, objectives: Sequence[Objective] = ()

@@ -281,11 +281,14 @@ def _finish(kind: MaskRun, run: OpenedRun, context: MaskContext, last: State) ->
         put_weights(model, read_weights(parts.store.directory / BASELINE), "the baseline")
         # Sparsities are those of the masks, which every comparison has.
         searched = [one for one in run.measures.searched if one.name not in SPARSITIES]
-        reports = run.judge.reports({"baseline": model, "pruned": pruned}, searched)
+        models = {"baseline": model, "pruned": pruned}
+        timed = run.judge.timed(models, searched)
+        reports = run.judge.reports(models, timed, searched)
         steps = [FinishedStep(record, _step_accuracy(run, record)) for record in StepRecords(parts.store).all]
         artifact = parts.store.directory / ARTIFACT
         save_finished(artifact, pruned, plan, run.problem, parts.notify, factory=run.problem.factory)
-        return comparison_of(reports, plan, context.weights, steps, artifact, run.problem.task.card)
+        compared = comparison_of(reports, plan, context.weights, steps, artifact, run.problem.task.card)
+        return replace(compared, timings=timed.timings)
 
 
 def _step_accuracy(run: OpenedRun, record: StepRecord) -> float:

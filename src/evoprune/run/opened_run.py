@@ -33,6 +33,7 @@ from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.retraining import Retrainer
 from evoprune.run.stopwatch import stage
 from evoprune.run.time_budget import TimeBudget
+from evoprune.run.timing.model_timing import TimingPlan
 from evoprune.run.training_plan import TrainingPlan
 from evoprune.run.workplace import Workplace
 from evoprune.seeding import SeedTree
@@ -55,6 +56,7 @@ class RunParts:
         learns: Whether anything is trained.
         distills: Whether cut networks learn from the outputs of the dense one.
         wanted: Measures of candidates.
+        timing: Says what of finished networks is timed.
     """
 
     source: ProblemSource
@@ -68,6 +70,7 @@ class RunParts:
     learns: bool
     distills: bool
     wanted: Wanted
+    timing: TimingPlan
 
     def guard(self) -> TrainingGuard:
         """What long trainings are done by."""
@@ -100,7 +103,7 @@ class OpenedRun:
     @property
     def judge(self) -> Judge:
         """Reads the test set."""
-        return Judge(self.problem, self.parts.workplace, self.parts.store)
+        return Judge(self.problem, self.parts.workplace, self.parts.store, self.parts.timing)
 
 
 def open_run(parts: RunParts, check: Callable[[Problem], None]) -> OpenedRun:

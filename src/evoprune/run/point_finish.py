@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,7 +10,7 @@ from evoprune.results import ModelReport
 from evoprune.run.addition import POINT, Addition, OpenedAddition
 from evoprune.run.candidate_networks import LAST_RETRAINING, CandidateNetworks
 from evoprune.run.channel_work import ChannelTarget
-from evoprune.run.final_report import save_finished, untimed
+from evoprune.run.final_report import Timed, save_finished, untimed
 from evoprune.run.measures import Wanted, choose_measures
 from evoprune.run.stopwatch import stage
 from evoprune.run.stored_encoding import stored_encoding
@@ -65,10 +64,10 @@ class PointFinish:
         plan, model = networks.retrained(self._begun(networks), LAST_RETRAINING)
         with stage("report", notify):
             measured = networks.measures.reported
-            latency = opened.judge.latencies({"baseline": problem.model, "pruned": model}, measured)
+            timed = opened.judge.timed({"baseline": problem.model, "pruned": model}, measured)
             save_finished(out, model, plan, problem, notify, factory=problem.factory)
-            report = opened.judge.report(model, latency["pruned"], untimed(measured))
-            return opened.finish(self._comparison(before, report, latency["baseline"]))
+            report = opened.judge.report(model, timed.latencies["pruned"], untimed(measured))
+            return opened.finish(self._comparison(before, report, timed))
 
     def _networks(self, opened: OpenedAddition) -> CandidateNetworks:
         problem, directory = opened.problem, self.addition.directory
@@ -100,12 +99,13 @@ class PointFinish:
         self.addition.notify(Decision("retraining", detail))
         return replace(entry, tags={name: value for name, value in entry.tags.items() if name != "state"})
 
-    def _comparison(self, before: Comparison, report: ModelReport, latency: Mapping[str, float]) -> Comparison:
+    def _comparison(self, before: Comparison, report: ModelReport, timed: Timed) -> Comparison:
         return Comparison(
             # Milliseconds compare only where they were measured by turns.
-            baseline=ModelFigures({**before.baseline.figures, **latency}),
+            baseline=ModelFigures({**before.baseline.figures, **timed.latencies["baseline"]}),
             pruned=ModelFigures(report.to_json(), self.entry.evaluation.genome),
             metric=before.metric,
             objectives=before.objectives,
             uncounted=before.uncounted,
+            timings=timed.timings,
         )

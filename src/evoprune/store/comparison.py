@@ -14,6 +14,7 @@ from evoprune.results import MetricCard
 from evoprune.store.atomic import read_json
 from evoprune.store.run_directory import COMPARISON
 from evoprune.store.steps import StepRecord
+from evoprune.store.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class Comparison:
         objectives: Names of what these were searched for; empty in older files, whose front is of accuracy and MACs.
         uncounted: Names of operations that MACs leave out.
         criterion: The best criterion's network, for comparison; None where it was not asked for.
+        timings: How long the dense and the finished network take; None in older files and where nothing was timed.
     """
 
     baseline: ModelFigures
@@ -187,6 +189,7 @@ class Comparison:
     objectives: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
     criterion: CriterionFigures | None = None
+    timings: Timings | None = None
 
     def model(self, name: str) -> ModelFigures:
         """The figures of `baseline`, `pruned` or `finetuned`."""
@@ -212,6 +215,8 @@ class Comparison:
             document |= {"front": [point.to_json() for point in self.front], **metric}
         if self.objectives:
             document["objectives"] = list(self.objectives)
+        if self.timings is not None:
+            document["timings"] = self.timings.to_json()
         return document | ({"uncounted": list(self.uncounted)} if self.uncounted else {})
 
     @classmethod
@@ -224,7 +229,7 @@ class Comparison:
             ValueError: A number is none.
         """
         finetuned, steps = document.get("finetuned"), document.get("steps")
-        criterion = document.get("criterion")
+        criterion, timings = document.get("criterion"), document.get("timings")
         return cls(
             baseline=ModelFigures.from_json(document["baseline"]),
             pruned=ModelFigures.from_json(document["pruned"]),
@@ -236,6 +241,7 @@ class Comparison:
             objectives=tuple(map(_text, document.get("objectives", []))),
             uncounted=tuple(map(_text, document.get("uncounted", []))),
             criterion=None if criterion is None else CriterionFigures.from_json(criterion),
+            timings=None if timings is None else Timings.from_json(timings),
         )
 
 

@@ -12,7 +12,7 @@ from evoprune.config.yaml_files import read_config
 from evoprune.errors import ConfigError, UsageError
 from evoprune.events import Listener
 from evoprune.run.addition import Addition, finished_manifest
-from evoprune.run.factories.common import training_plan, workplace_of
+from evoprune.run.factories.common import timing_plan, training_plan, workplace_of
 from evoprune.run.factories.stored import recipe_source
 from evoprune.run.problem import ProblemSource
 from evoprune.seeding import SeedTree
@@ -25,6 +25,7 @@ USED: Final = {
         *("distill", "distill_temperature"),
     },
     "execution": {"device", "training_threads", "channels_last"},
+    "timing": {"batch", "compile", "onnxruntime"},
 }
 """Settings that can be changed; what the run is about stays."""
 
@@ -107,6 +108,7 @@ def addition(directory: Path, config: Config, source: ProblemSource, out: Path, 
         seeds=SeedTree(config.run.seed),
         identity={"training": settings["training"], "seed": settings["run"]["seed"]},
         notify=notify,
+        timing=timing_plan(config),
     )
 
 

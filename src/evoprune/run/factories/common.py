@@ -15,6 +15,7 @@ from evoprune.run.placement import Placement
 from evoprune.run.rungs import LadderShape
 from evoprune.run.search_plan import SearchPlan
 from evoprune.run.stop_rules import Ends
+from evoprune.run.timing.model_timing import TimingPlan
 from evoprune.run.training_plan import Learning, TrainingPlan
 from evoprune.run.workplace import Workplace, resolve_device
 from evoprune.search.base import SearchSettings
@@ -34,6 +35,12 @@ def workplace_of(config: Config) -> Workplace:
         execution.channels_last,
         execution.isolation,
     )
+
+
+def timing_plan(config: Config) -> TimingPlan:
+    """What of finished networks is timed."""
+    timing = config.timing
+    return TimingPlan(timing.batch, timing.compile, timing.onnxruntime)
 
 
 def training_plan(config: Config) -> TrainingPlan:

@@ -18,6 +18,7 @@ from evoprune.run.factories.common import (
     ends_of,
     placement_of,
     search_plan,
+    timing_plan,
     training_plan,
     wanted_measures,
     workplace_of,
@@ -96,6 +97,7 @@ def run_parts(
         learns=training.learns or (masks and bool(config.masks.retrain_epochs or config.masks.between_epochs)),
         distills=bool(config.masks.distill if masks else config.training.distill),
         wanted=wanted_measures(config),
+        timing=timing_plan(config),
     )
 
 

@@ -1,0 +1,1 @@
+"""How long finished networks take, and why they take as long as before where they do."""
