@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -108,7 +109,7 @@ def measure_latency_ms(
 
 
 def time_by_turns(
-    runners: Mapping[str, Callable[[], object]], *, repeats: int = 50, most_s: float = 10.0
+    runners: Mapping[str, Callable[[], object]], *, repeats: int = 50, most_s: float = 10.0, warm_up_s: float = math.inf
 ) -> dict[str, list[float]]:
     """Seconds of each call of each runner.
 
@@ -118,13 +119,14 @@ def time_by_turns(
     Args:
         runners: `{name: function that runs one forward pass and waits for its end}`.
         repeats: Timed calls of each.
-        most_s: Seconds after which a few calls of each have to do, to warm up and to be timed.
+        most_s: Seconds after which a few calls of each have to do.
+        warm_up_s: Seconds after which one call of each or a few have to do to warm up.
     """
     times: dict[str, list[float]] = {name: [] for name in runners}
     with memory_kept():
         begun = time.perf_counter()
         for number in range(WARM_UP):
-            if number and time.perf_counter() - begun > most_s:
+            if number and time.perf_counter() - begun > warm_up_s:
                 break
             for runner in runners.values():
                 runner()

@@ -124,7 +124,7 @@ def _memory(slow: SlowPass) -> Iterator[str]:
 
 
 def _least(runners: dict[str, Callable[[], object]]) -> dict[str, float]:
-    times = time_by_turns(runners, repeats=REPEATS, most_s=MOST_S)
+    times = time_by_turns(runners, repeats=REPEATS, most_s=MOST_S, warm_up_s=MOST_S)
     # What other programs take is no cause of ours.
     return {name: 1000 * min(values) for name, values in times.items()}
 

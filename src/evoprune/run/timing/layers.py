@@ -66,7 +66,7 @@ def time_layers(model: nn.Module, dense: nn.Module, inputs: Any, device: torch.d
         wide = _rounded(layer, before.get(name), given, step)
         if wide is not None:
             rounded[f"{name} "] = _call(*wide, device)
-    times = time_by_turns({**runners, **rounded}, repeats=REPEATS, most_s=MOST_S)
+    times = time_by_turns({**runners, **rounded}, repeats=REPEATS, most_s=MOST_S, warm_up_s=MOST_S)
     least = {name: 1000 * min(values) for name, values in times.items()}
     uneven = tuple(name.rstrip() for name in rounded)
     return LayerTimes(

@@ -152,5 +152,5 @@ class ModelTiming:
 
     def _times(self, inputs: Any, runtime: str, models: Mapping[str, nn.Module]) -> dict[str, PassTimes]:
         runners = {name: forward_pass(model, inputs, runtime) for name, model in models.items()}
-        seconds = time_by_turns(runners, repeats=PASSES, most_s=ROW_S)
+        seconds = time_by_turns(runners, repeats=PASSES, most_s=ROW_S, warm_up_s=ROW_S)
         return {name: PassTimes.of(values) for name, values in seconds.items()}
