@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 import evoprune as ep
-from evoprune.cli.console import Console
 from evoprune.recipes.mnist_cnn import mnist_cnn
 
 
@@ -40,44 +39,42 @@ class Config:
 
 def main() -> None:
     model, task, example_inputs = mnist_cnn(seed=Config.SEED)
-    with Console() as console:
-        result = ep.evolve(
-            model,
-            task,
-            example_inputs,
-            seed=Config.SEED,
-            workers=2,
-            out=Config.OUT,
-            listeners=[console],
-            config={
-                "training": {
-                    "batch_size": Config.TRAINING.BATCH_SIZE,
-                    "epochs": Config.TRAINING.EPOCHS,
-                    "retrain_epochs": Config.TRAINING.RETRAIN_EPOCHS,
-                    "lr": 0.005,
-                    "finetune_lr": 0.002,
-                    "finetune_batch_size": 64,
-                    "retrain_lr": 0.01,
-                },
-                "ga": {
-                    "pop_size": Config.GA.POP_SIZE,
-                    "num_generations": Config.GA.NUM_GENERATIONS,
-                    "mutation_rate": Config.GA.MUTATION_RATE,
-                },
-                "fitness": {
-                    "w_acc": Config.FITNESS.W_ACC,
-                    "w_loss": Config.FITNESS.W_LOSS,
-                    "w_macs": Config.FITNESS.W_MACS,
-                },
-                "search": {
-                    "constraints": list(Config.SEARCH.CONSTRAINTS),
-                    "round_to": Config.SEARCH.ROUND_TO,
-                    "share": Config.SEARCH.SHARE,
-                },
-                "fidelity": {"recalibrate_batches": 2},
+    result = ep.evolve(
+        model,
+        task,
+        example_inputs,
+        seed=Config.SEED,
+        workers=2,
+        out=Config.OUT,
+        config={
+            "training": {
+                "batch_size": Config.TRAINING.BATCH_SIZE,
+                "epochs": Config.TRAINING.EPOCHS,
+                "retrain_epochs": Config.TRAINING.RETRAIN_EPOCHS,
+                "lr": 0.005,
+                "finetune_lr": 0.002,
+                "finetune_batch_size": 64,
+                "retrain_lr": 0.01,
             },
-        )
-    console.show_result(result)
+            "ga": {
+                "pop_size": Config.GA.POP_SIZE,
+                "num_generations": Config.GA.NUM_GENERATIONS,
+                "mutation_rate": Config.GA.MUTATION_RATE,
+            },
+            "fitness": {
+                "w_acc": Config.FITNESS.W_ACC,
+                "w_loss": Config.FITNESS.W_LOSS,
+                "w_macs": Config.FITNESS.W_MACS,
+            },
+            "search": {
+                "constraints": list(Config.SEARCH.CONSTRAINTS),
+                "round_to": Config.SEARCH.ROUND_TO,
+                "share": Config.SEARCH.SHARE,
+            },
+            "fidelity": {"recalibrate_batches": 2},
+        },
+    )
+    print(result.table())
     shutil.copy(result.directory / "ga_fitness_evolution.png", Path(__file__).parent)
 
     small = ep.load(result.directory)

@@ -52,7 +52,7 @@ def test_run_pruning_does_everything_and_leaves_its_figure_beside_it(script, tmp
     monkeypatch.setattr(example.Config.GA, "NUM_GENERATIONS", 2)
     example.main()
     assert (tmp_path / "ga_fitness_evolution.png").read_bytes().startswith(b"\x89PNG")
-    assert "baseline against pruned" in capsys.readouterr().out
+    assert "test accuracy" in capsys.readouterr().out
 
 
 def test_run_pruning_has_the_knobs_of_the_configuration(script):

@@ -8,21 +8,33 @@ import pytest
 from evoprune.errors import MissingDependencyError
 from evoprune.tracking import WandB
 
+HEAD, RECORD_HEAD, BLOCK = 7, 7, 32 * 1024
+FULL, LAST = 1, 4
+"""Kinds of records: a whole one, and the end of one in parts."""
+
+
+def payloads(content):
+    """Records of a file in the format of LevelDB's log, in blocks of 32 kB, after wandb's own head of seven bytes."""
+    position, parts = HEAD, []
+    while position + RECORD_HEAD <= len(content):
+        left = BLOCK - position % BLOCK
+        length, kind = int.from_bytes(content[position + 4 : position + 6], "little"), content[position + 6]
+        if left < RECORD_HEAD or kind == 0:
+            position += left
+            continue
+        parts.append(content[position + RECORD_HEAD : position + RECORD_HEAD + length])
+        position += RECORD_HEAD + length
+        if kind in (FULL, LAST):
+            yield b"".join(parts)
+            parts = []
+
 
 def records(folder):
     """What stands in the only file of offline runs in a folder."""
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    store = DataStore()
-    store.open_for_scan(str(path))
-    found = []
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        found.append(record)
-    return found
+    return [wandb_internal_pb2.Record.FromString(one) for one in payloads(path.read_bytes())]
 
 
 def items_of(records):
@@ -32,10 +44,19 @@ def items_of(records):
             yield items
 
 
-@pytest.mark.slow
-def test_run_is_kept_offline(tracked, tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="needs wandb")
+@pytest.fixture
+def service(monkeypatch):
+    """wandb's own process, which would otherwise stay as long as Python does."""
+    wandb = pytest.importorskip("wandb", reason="needs wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    yield
+    wandb.teardown()
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("service")
+def test_run_is_kept_offline(tracked, tmp_path):
     comparison, journal = tracked(WandB(mode="offline", dir=str(tmp_path)))
     found = records(tmp_path)
     history = [one for one in items_of(found) if "candidates/loss" in one]
