@@ -61,7 +61,7 @@ class DetectionLoss:
 
 
 def fit_of_surest_box(outputs, targets):
-    """Intersection over union of the box that the network is surest of with the true one, 0 for the wrong class: one per image."""
+    """How the box that the network is surest of overlaps the true one (IoU), 0 for the wrong class: one value per image."""
     decoded = outputs[0]  # [n, 4 + classes, boxes]
     sureness, label = decoded[:, 4:].max(dim=1)
     best = sureness.argmax(dim=1)

@@ -92,7 +92,7 @@ def test_help_does_not_load_torch():
         "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code, done.code"
     )
     assert "evoprune" in loaded
-    assert not loaded & {"torch", "pymoo", "matplotlib", "scipy"}
+    assert not loaded & {"torch", "pymoo", "matplotlib", "scipy", "rich"}
 
 
 def test_version_is_written_down_once():
