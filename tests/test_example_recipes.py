@@ -72,7 +72,7 @@ def test_every_example_is_tested():
 @pytest.mark.parametrize("name", OWN)
 def test_example_says_how_it_is_run_and_is_a_recipe(example, name):
     module = example(name)
-    assert f"    python examples/{name}.py" in module.__doc__
+    assert f"python examples/{name}.py\n" in module.__doc__
     with isolated_rng(0):
         model, task, example_inputs = module.recipe(seed=0)
     assert task.card.name == OWN[name]
