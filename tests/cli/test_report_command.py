@@ -47,8 +47,14 @@ def test_report_of_an_unfinished_run_is_refused_in_two_lines(evoprune, made):
     assert done.code == 2
     assert done.err.splitlines() == [
         f"error: {made} holds no finished run: it has no comparison.json",
-        "hint: name the directory of one",
+        f"hint: finish it first: evoprune resume {made}",
     ]
+
+
+def test_report_of_a_directory_without_a_run_is_refused_in_two_lines(evoprune, tmp_path):
+    done = evoprune("report", tmp_path / "nowhere")
+    assert done.code == 2
+    assert done.err.splitlines()[1] == "hint: name the directory of one"
 
 
 def test_report_of_a_damaged_run_is_refused_in_two_lines(evoprune, made):

@@ -4,11 +4,13 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
+PATIENCE_S = 120
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -74,6 +76,8 @@ class Browser:
 
     def _next(self):
         while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._read], [], [], PATIENCE_S)
+            assert ready, "the browser says nothing"
             chunk = os.read(self._read, 1 << 16)
             assert chunk, "the browser is gone"
             self._buffer += chunk

@@ -12,6 +12,7 @@ from typing import Any
 from evoprune.errors import StoreCorruptedError, UsageError
 from evoprune.results import MetricCard
 from evoprune.store.atomic import read_json
+from evoprune.store.claim import MANIFEST
 from evoprune.store.run_directory import COMPARISON
 from evoprune.store.steps import StepRecord
 from evoprune.store.timings import Timings
@@ -254,7 +255,9 @@ def read_comparison(directory: Path) -> Comparison:
     """
     path = directory / COMPARISON
     if not path.is_file():
-        raise UsageError(f"{directory} holds no finished run: it has no {path.name}", "name the directory of one")
+        begun = (directory / MANIFEST).is_file()
+        hint = f"finish it first: evoprune resume {directory}" if begun else "name the directory of one"
+        raise UsageError(f"{directory} holds no finished run: it has no {path.name}", hint)
     with damage_told(path):
         return Comparison.from_json(read_json(path))
 

@@ -18,7 +18,8 @@ from evoprune.report.html.sections.fitness import fitness_of
 from evoprune.report.html.sections.front import front_of
 from evoprune.report.html.sections.latency import latency_of
 from evoprune.report.html.sections.lineage import lineage_of
-from evoprune.report.html.sections.masks import sparsity_of, steps_of
+from evoprune.report.html.sections.mask_course import sparsity_of
+from evoprune.report.html.sections.mask_steps import steps_of
 from evoprune.report.html.sections.reproduce import reproduce_of
 from evoprune.report.html.sections.result import result_of
 from evoprune.report.html.sections.table import table_of

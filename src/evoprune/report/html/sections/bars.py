@@ -74,13 +74,12 @@ def layers_of(facts: RunFacts) -> Section | None:
     if not layers:
         return None
     names = [one.layer for one in layers]
-    longest = max(one.weights for one in layers)
     bars = tuple(
         _bar(
             one.layer if names.count(one.layer) == 1 else one.name,
             one.kept,
             one.weights,
-            longest,
+            one.weights,  # sizes of layers go over magnitudes: bars are shares
             f"{100 * one.sparsity:.2f} % sparse",
         )
         for one in layers

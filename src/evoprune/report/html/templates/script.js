@@ -90,7 +90,12 @@
     const table = make("table"), head = make("tr"), body = make("tbody"), top = make("thead");
     const measured = point.rows.some((row) => row[2]);
     const headings = ["", "in the search", ...(measured ? ["finished, measured"] : [])];
-    headings.forEach((text) => { const one = make("th", "", text); one.scope = "col"; head.append(one); });
+    headings.forEach((text, at) => {
+      const one = make("th", "", text);
+      one.scope = "col";
+      if (!at) one.append(make("span", "unseen", "measure"));
+      head.append(one);
+    });
     for (const [name, searched, finished] of point.rows) {
       const row = make("tr"), label = make("th", "", name);
       label.scope = "row";
@@ -123,7 +128,9 @@
   const commandOf = (point) => {
     const box = make("div", "command"), button = make("button", "", "Copy");
     button.type = "button";
-    box.append(make("code", "", point.command), button);
+    const code = make("code", "", point.command);
+    code.tabIndex = 0;
+    box.append(code, button);
     copyable(button);
     return box;
   };
