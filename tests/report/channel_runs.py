@@ -17,6 +17,25 @@ DENSE = {
     "size_bytes": 1_688_900,
     "peak_activation_bytes": 203_800,
 }
+TIMES = {"median_ms": 0.185, "p95_ms": 0.23, "spread_ms": 0.02, "passes": 200}
+SLOW = {"median_ms": 0.19, "p95_ms": 0.25, "spread_ms": 0.03, "passes": 200}
+TIMINGS = {
+    "processor": "a CPU",
+    "device": "cpu",
+    "threads": 1,
+    "passes": [
+        {
+            "batch": 1,
+            "runtime": "eager",
+            "baseline": TIMES,
+            "pruned": SLOW,
+            "slow": True,
+            "why": ["launches take it all"],
+        },
+        {"batch": 256, "runtime": "eager", "baseline": {**TIMES, "median_ms": 20.5, "p95_ms": 21.0}, "pruned": TIMES},
+    ],
+    "left_out": {"onnxruntime": "not installed"},
+}
 
 
 @dataclass
@@ -137,6 +156,7 @@ class ChannelRun:
             "front": self.front(),
             "metric": {"name": "accuracy", "unit": "%", "maximize": True},
             "objectives": ["loss", "macs"],
+            "timings": TIMINGS,
         }
 
     def identity(self) -> dict[str, Any]:

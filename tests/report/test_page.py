@@ -170,6 +170,7 @@ def test_a_run_without_front_latency_and_criterion_has_no_empty_sections(tmp_pat
         document["front"] = document["front"][:1]
         for model in (document["baseline"], document["pruned"]):
             del model["latency_ms"]
+        del document["timings"]
 
     text = page_of(changed(directory, "comparison.json", bare))
     page = Page(text)
@@ -250,6 +251,23 @@ def test_cautions_and_dead_workers_are_told(tmp_path):
     text = Page(page_of(directory)).text
     assert f"metric: says little {SCRIPT}" in text
     assert "killed by signal 9; its candidate was tried again" in text
+
+
+def test_latency_has_median_spread_and_why_nothing_was_saved(page):
+    assert "1 sample, eager dense 0.185 ± 0.010 ms evolved 0.190 ± 0.015 ms +2.7 %" in page.text
+    assert "Fewer MACs, but the time is +2.7 %. launches take it all" in page.text
+    assert "256 samples, eager dense 20.5 ± 0.010 ms evolved 0.185 ± 0.010 ms -99.1 %" in page.text
+    assert "not timed: onnxruntime (not installed)" in page.text
+    assert "Measured on a CPU, cpu, 1 thread." in page.text
+    # The best criterion's network was measured by another clock, beside the two.
+    assert "one sample dense 0.185 ms evolved 0.099 ms -46.5 % best criterion (l2 global) 0.099 ms" in page.text
+
+
+def test_latency_of_older_runs_has_the_medians_alone(tmp_path):
+    directory = changed(ChannelRun().write(tmp_path), "comparison.json", lambda document: document.pop("timings"))
+    text = Page(page_of(directory)).text
+    assert "one sample dense 0.185 ms evolved 0.099 ms -46.5 %" in text
+    assert "interquartile" not in text
 
 
 def test_lineage_goes_back_to_the_first_generation(made, page):

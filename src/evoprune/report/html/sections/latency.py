@@ -1,26 +1,33 @@
-"""Measured latency, with its spread where it was kept, and what the search predicted."""
+"""Measured latency with its spread, why fewer MACs saved no time where they didn't, and what the search predicted by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from evoprune.report.html.facts import RunFacts
 from evoprune.report.html.sections.base import Section
 from evoprune.report.html.wording import shown
+from evoprune.report.timing_rows import untimed_notes
 from evoprune.space.latency_table import LatencyTable
 from evoprune.store.comparison import ModelFigures
+from evoprune.store.timings import PassTimes, TimedPass, Timings
+
+ONE_SAMPLE: Final = "one sample"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One network's latency.
+    """One network's latency; lengths are in per cent of the longest.
 
     Attributes:
         network: Which one.
         kind: Class in the style sheet.
-        median: Length of its bar, per cent of the longest.
-        text: `0.099 ms`.
+        median: Length of its bar.
+        text: `0.099 ms`, or `0.099 ± 0.002 ms`.
         change: Against the dense network.
+        whisker: Where the quarter below the median ends, and what 95 % of the passes stay below; None where it is not known.
+        tip: What is shown of it, a line each.
     """
 
     network: str
@@ -28,14 +35,17 @@ class Timing:
     median: float
     text: str
     change: str
+    whisker: tuple[float, float] | None = None
+    tip: str = ""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Latencies under the same conditions."""
+    """Latencies under the same conditions; `why` says why fewer MACs saved no time, and is empty where they did."""
 
     title: str
     timings: tuple[Timing, ...]
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,19 +60,66 @@ class Latency:
 def latency_of(facts: RunFacts) -> Section | None:
     """Latencies of the finished networks."""
     comparison = facts.comparison
+    timings = comparison.timings
+    timed = () if timings is None else tuple(map(_timed, timings.passes))
+    # What was timed has one sample in it, but not the best criterion's network.
+    others = tuple(one for one in _figures(facts) if not timed or one.title != ONE_SAMPLE or len(one.timings) > 2)
+    if not timed and not others:
+        return None
+    notes = [*_conditions(timings), *(shown(one, 300) for one in untimed_notes(comparison))]
+    tables = tuple(_table(one) for one in facts.latency)
+    return Section("latency", "Measured latency", Latency((*timed, *others), tables, tuple(notes)), "latency")
+
+
+def _conditions(timings: Timings | None) -> list[str]:
+    notes = ["The networks by turns, so that whatever else the machine does falls on all alike."]
+    if timings is not None and timings.passes:
+        where = f"{timings.processor}, {timings.device}, {timings.threads} {'thread' if timings.threads == 1 else 'threads'}"
+        notes[0] = (
+            f"Median ± half the interquartile range; the thin line goes up to what 95 % of the passes stay below. {notes[0]}"
+        )
+        notes.append(shown(f"Measured on {where}.", 200))
+    return notes
+
+
+def _timed(one: TimedPass) -> Setting:
+    longest = max(one.baseline.p95_ms, one.pruned.p95_ms, one.baseline.median_ms, one.pruned.median_ms) or 1.0
+    runtime = shown(one.runtime)
+    samples = "1 sample" if one.batch == 1 else f"{one.batch:,} samples"
+    dense = _of_passes("dense", one.baseline, longest, "")
+    change = f"{100 * (one.pruned.median_ms / one.baseline.median_ms - 1):+.1f} %" if one.baseline.median_ms else ""
+    evolved = _of_passes("evolved", one.pruned, longest, change)
+    why = (f"Fewer MACs, but the time is {change}.", *(shown(cause, 300) for cause in one.why)) if one.slow else ()
+    return Setting(f"{samples}, {runtime}", (dense, evolved), why)
+
+
+def _of_passes(network: str, times: PassTimes, longest: float, change: str) -> Timing:
+    half = times.spread_ms / 2
+    low, high = max(0.0, times.median_ms - half), max(times.p95_ms, times.median_ms)
+    return Timing(
+        network=network,
+        kind=network,
+        median=round(100 * times.median_ms / longest, 1),
+        text=f"{_short(times.median_ms)} ± {_short(half)} ms",
+        change=change,
+        whisker=(round(100 * low / longest, 1), round(100 * high / longest, 1)),
+        tip=f"{network}\nmedian {_short(times.median_ms)} ms\n95 % below {_short(times.p95_ms)} ms\n{times.passes:,} passes",
+    )
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.3f}" if milliseconds < 10 else f"{milliseconds:.1f}"
+
+
+def _figures(facts: RunFacts) -> list[Setting]:
+    """Latencies that stand among the figures of the networks."""
+    comparison = facts.comparison
     models = [("dense", "dense", comparison.baseline), ("evolved", "evolved", comparison.pruned)]
     rival = comparison.criterion
     if rival is not None and rival.model.genome != comparison.pruned.genome:
         models.append((f"best criterion ({shown(rival.name)})", "criterion", rival.model))
     names = [name for name in comparison.pruned.figures if name.partition("@")[0] == "latency_ms"]
-    settings = tuple(_setting(name, models) for name in names if name in comparison.baseline.figures)
-    if not settings:
-        return None
-    tables = tuple(_table(one) for one in facts.latency)
-    notes = (
-        "Medians of repeated passes, the networks by turns, so that whatever else the machine does falls on all alike.",
-    )
-    return Section("latency", "Measured latency", Latency(settings, tables, notes), "latency")
+    return [_setting(name, models) for name in names if name in comparison.baseline.figures]
 
 
 def _setting(name: str, models: list[tuple[str, str, ModelFigures]]) -> Setting:
@@ -79,7 +136,7 @@ def _setting(name: str, models: list[tuple[str, str, ModelFigures]]) -> Setting:
         for title, kind, value in known
     )
     how = name.partition("@")[2]
-    return Setting(how.replace(",", ", ").replace("=", " ") if how else "one sample", timings)
+    return Setting(shown(how.replace(",", ", ").replace("=", " ")) if how else ONE_SAMPLE, timings)
 
 
 def _table(table: LatencyTable) -> str:
