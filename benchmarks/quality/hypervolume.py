@@ -4,8 +4,9 @@
 
 Both start from one dense network and have no bounds. A front is that of a run's journal: of its last generation where
 generations differ in training, else of all. Its volume is the area in error on select and log of the share of MACs, between the
-front and a corner: an error of 25 % at all of the MACs, down to no error at 1 % of them; 1 would be all of it. Runs that are
-finished are not done again.
+front and a corner: an error of 25 % at all of the MACs, down to no error at 1 % of them; 1 would be all of it. Besides the volume
+per CPU second it says how much sooner the default search has covered as much as classic does in the end. Runs that are finished
+are not done again.
 """
 
 import argparse
@@ -35,7 +36,10 @@ def main() -> None:
     for seed in args.seeds:
         found = {name: measured(args, name, seed) for name in SEARCHES}
         ratio = found["default"]["rate"] / found["classic"]["rate"]
-        rows.append({"seed": seed, "ratio": ratio, **found})
+        wanted = found["classic"]["volume"]
+        reached = next((cpu_s for cpu_s, volume in found["default"]["course"] if volume >= wanted), None)
+        sooner = found["classic"]["cpu_s"] / reached if reached else None
+        rows.append({"seed": seed, "ratio": ratio, "reached_s": reached, "sooner": sooner, **found})
         print(row(rows[-1]), flush=True)
     (args.out / "hypervolume.json").write_text(json.dumps(rows, indent=1) + "\n")
 
@@ -44,13 +48,35 @@ def measured(args: argparse.Namespace, name: str, seed: int) -> dict:
     """Volume, CPU seconds and points of one search."""
     directory = args.out / f"{name}-{seed}"
     result = ep.run_recipe(args.network, config=settings(args, name, seed), out=directory)
-    entries = usable(last_rung(read_journal(directory / "evaluations.jsonl")))
+    journal = read_journal(directory / "evaluations.jsonl")
     dense = json.loads((directory / "comparison.json").read_text())["baseline"]["macs"]
+    volume = volume_of(usable(last_rung(journal)), dense)
+    seconds = cpu_seconds(directory, "search")
+    return {
+        "volume": volume,
+        "cpu_s": seconds,
+        "rate": volume / seconds,
+        "points": len(result.front),
+        "course": course(directory, journal, dense),
+    }
+
+
+def volume_of(entries, dense: float) -> float:
+    """Area in front of the front of some candidates, as a share of all of it."""
     values = [one.evaluation.objectives for one in entries]
     costs = np.array([[1 - one["accuracy"], np.log(one["macs"] / dense) / -np.log(LEAST_MACS) + 1] for one in values])
-    volume = hypervolume_2d(costs, (WORST_ERROR, 1.0)) / WORST_ERROR
-    seconds = cpu_seconds(directory, "search")
-    return {"volume": volume, "cpu_s": seconds, "rate": volume / seconds, "points": len(result.front)}
+    return float(hypervolume_2d(costs, (WORST_ERROR, 1.0)) / WORST_ERROR)
+
+
+def course(directory: Path, journal, dense: float) -> list[tuple[float, float]]:
+    """CPU seconds of the search by the end of each generation, and the volume of what there is to choose from by then."""
+    events = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
+    spent = {one["index"]: one["cost"]["cpu_s"] for one in events if one["event"] == "CandidateEvaluated"}
+    found = []
+    for generation in sorted({one.generation for one in journal}):
+        before = [one for one in journal if one.generation <= generation]
+        found.append((sum(spent[one.index] for one in before), volume_of(usable(last_rung(before)), dense)))
+    return found
 
 
 def settings(args: argparse.Namespace, name: str, seed: int) -> dict:
@@ -73,7 +99,9 @@ def cpu_seconds(directory: Path, stage: str) -> float:
 def row(found: dict) -> str:
     """One seed in a line."""
     cells = [f"{name}: volume {found[name]['volume']:.3f} in {found[name]['cpu_s']:.1f} CPU s" for name in SEARCHES]
-    return f"seed {found['seed']}: {'; '.join(cells)}; {found['ratio']:.1f} times as much per CPU second"
+    sooner = "never" if found["sooner"] is None else f"{found['sooner']:.1f} times sooner"
+    per_second = f"{found['ratio']:.1f} times as much per CPU second"
+    return f"seed {found['seed']}: {'; '.join(cells)}; {per_second}; as much as classic: {sooner}"
 
 
 if __name__ == "__main__":
