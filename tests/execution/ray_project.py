@@ -42,8 +42,10 @@ LAYERS = {
     "training": TRAINING,
     "masks": {"goals": [0.3, 0.6], "fisher_samples": 64, "min_class_accuracy": 0, "mode": "layers"},
 }
+CHANNELS = {"ga": {"pop_size": 6, "num_generations": 3}, "training": {**TRAINING, "finetune_steps": 2}}
 KINDS = {
-    "channels": {"ga": {"pop_size": 6, "num_generations": 3}, "training": {**TRAINING, "finetune_steps": 2}},
+    "channels": CHANNELS,
+    "channels within a budget": {**CHANNELS, "search": {"constraints": ["macs<=0.5"]}},
     "masks layer by layer": LAYERS,
     "masks of layers alone": {**LAYERS, "masks": {**LAYERS["masks"], "mode": "independent"}},
 }
