@@ -109,6 +109,15 @@ class TensorSource:
         """The first `size` samples; the split that made the set has shuffled them already."""
         return replace(self, indices=self.rows[:size])
 
+    def numbered(self) -> tuple[TensorSource, Tensor] | None:
+        """This set with each sample's place in it for labels, and the labels by place, [m] int64; None where it is augmented."""
+        if self.augmentation is not None:
+            return None
+        rows = self.rows
+        places = torch.zeros(len(self.labels), dtype=torch.int64)
+        places[rows] = torch.arange(len(rows))
+        return replace(self, labels=places), self.labels[rows]
+
     def shares_samples_with(self, other: TensorSource) -> bool:
         """Whether a row of the same images is in both sets."""
         same = self.images.data_ptr() == other.images.data_ptr()

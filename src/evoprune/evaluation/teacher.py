@@ -46,13 +46,14 @@ class Teacher:
     share: float
     temperature: float
 
-    def mixed(self, loss: Tensor, outputs: Any, inputs: Any) -> Tensor:
+    def mixed(self, loss: Tensor, outputs: Any, inputs: Any, wanted: Tensor | None = None) -> Tensor:
         """The loss against the targets, mixed with the distance to the teacher's outputs.
 
         Args:
             loss: Loss against the targets, a scalar.
             outputs: Outputs of the learner for `inputs`.
             inputs: Inputs of one batch.
+            wanted: The teacher's outputs for them, [n, classes, ...], where they are known.
 
         Returns:
             A scalar. The distance is the Kullback-Leibler divergence of softened outputs over dimension 1, times the square of
@@ -64,8 +65,9 @@ class Teacher:
         Source:
             Hinton et al. 2015, Distilling the knowledge in a neural network, arXiv:1503.02531.
         """
-        with torch.no_grad():
-            wanted = class_outputs(call_model(self.model, inputs))
+        if wanted is None:
+            with torch.no_grad():
+                wanted = class_outputs(call_model(self.model, inputs))
         softened = functional.log_softmax(class_outputs(outputs) / self.temperature, dim=1)
         target = functional.log_softmax(wanted / self.temperature, dim=1)
         divergence = functional.kl_div(softened, target, reduction="none", log_target=True).sum(1).mean()

@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from evoprune.data.base import Source
 from evoprune.data.batches import Batch, as_batch, micro_batch_bounds
 from evoprune.errors import DataError, DivergedError, UnsupportedModelError
+from evoprune.evaluation.known_outputs import Taught
 from evoprune.evaluation.teacher import Teacher
 from evoprune.masks.held import hold_masks
 from evoprune.metrics.losses import Loss, as_given, loss_value
@@ -81,7 +82,7 @@ def train(
 
     Args:
         model: Network on `device`.
-        source: Samples, shuffled anew for every pass by `seeds`.
+        source: Samples, shuffled anew for every pass by `seeds`; with a teacher, perhaps with its outputs in `Taught` targets.
         schedule: Steps, batch size, optimiser and rates.
         loss: `loss(outputs, targets)` -> mean over the batch.
         seeds: Node of the seed tree for order and dropout of this training.
@@ -138,8 +139,9 @@ def _forward(model: nn.Module, loss: Loss, precision: str, device: torch.device,
         # Opened anew for every pass: the context keeps the weights that it has rounded until it ends.
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             outputs = call_model(model, inputs)
+            targets, wanted = targets if isinstance(targets, Taught) else (targets, None)
             value = loss_value(loss, outputs, targets)
-            return value if teacher is None else teacher.mixed(value, outputs, inputs)
+            return value if teacher is None else teacher.mixed(value, outputs, inputs, wanted)
 
     return forward
 

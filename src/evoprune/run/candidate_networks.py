@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from torch import nn
 
 from evoprune.channels.encoding import Encoding
 from evoprune.channels.surgery import prune
+from evoprune.data.base import Source
 from evoprune.evaluation.inheritance import inherit, read_trained
+from evoprune.evaluation.known_outputs import with_known_outputs
 from evoprune.evaluation.teacher import Distillation, Teacher
 from evoprune.events import Decision, Listener
 from evoprune.nn_utils.cloning import clone
@@ -82,17 +85,25 @@ class CandidateNetworks:
         with stage("retrain", self.notify, f"candidate {entry.index}: {figures}"):
             if "state" in entry.tags:
                 model = self._better_start(model, plan, str(entry.tags["state"]), seeds)
-            samples = task.train.joined(task.val)
-            self.train(model, Retraining(name, samples, self.epochs, seeds, share=share, teacher=self._teacher))
+            self.train(model, Retraining(name, self._lessons, self.epochs, seeds, share=share, teacher=self._teacher))
         return plan, model
 
     def has_weights(self, entry: JournalEntry) -> bool:
         """Whether what the search trained is still there; of those that were given up it is not."""
         return "state" not in entry.tags or self.states.path(str(entry.tags["state"])).is_file()
 
-    @property
+    @cached_property
     def _teacher(self) -> Teacher | None:
         return None if self.distillation is None else self.distillation.by(self.problem.model)
+
+    @cached_property
+    def _lessons(self) -> Source:
+        """Train and select together, with the teacher's outputs where they can be known."""
+        samples, device = self.problem.task.train.joined(self.problem.task.val), self.workplace.device
+        if self._teacher is None:
+            return samples
+        with torch_threads(self.workplace.training_threads):
+            return with_known_outputs(samples, self._teacher.model, device=device, batch_size=SCORING_BATCH)
 
     def _better_start(self, cut: nn.Module, plan: PruningPlan, state: str, seeds: SeedTree) -> nn.Module:
         """The cut with the dense network's weights or with those of the search, whichever does better after a short training."""
