@@ -43,7 +43,7 @@ from evoprune.store.journal import read_journal
 
 HERE = Path(__file__).parent
 POPULATION, GENERATIONS, FINETUNE_EPOCHS = 10, 5, 1
-CLASSIC = {"search": {"preset": "classic"}}
+CLASSIC = {"search": {"preset": "classic"}, "training": {"distill": 0}}
 QUICK = ["--set", "training.epochs=0.1", "--set", "training.retrain_epochs=0.1"]
 
 
@@ -98,7 +98,7 @@ def equal_run(args: argparse.Namespace) -> dict:
 
 
 def evolve(arguments: list) -> None:
-    preset = ["--set", "search.preset=classic"]
+    preset = ["--set", "search.preset=classic", "--set", "training.distill=0"]
     subprocess.run([sys.executable, "-m", "evoprune", "run", *map(str, arguments), *preset], check=True)
 
 

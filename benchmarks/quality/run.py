@@ -148,7 +148,7 @@ def settings(args: argparse.Namespace, keep: float, seed: int, dense: Path) -> d
     """Settings of a cell's run."""
     found = {
         "search": {"constraints": [f"{args.cost}<={keep}"], "round_to": 1, "baselines": "none"},
-        "training": {"retrain_epochs": args.retrain_epochs},
+        "training": {"retrain_epochs": args.retrain_epochs, "distill": 0},
         "execution": {"training_threads": 1, "workers": 1},
         "data": {"checkpoint": str(dense), "dir": args.data_dir},
         "run": {"seed": seed},
