@@ -53,11 +53,16 @@ def test_point_is_exported_once_it_is_finished(evoprune, finished, tmp_path):
 def test_export_of_a_run_from_python_writes_weights_without_inputs(evoprune, tmp_path):
     quick = {"ga": {"pop_size": 2, "num_generations": 1}, "training": {"retrain_epochs": 0, "finetune_steps": 1}}
     config = {**quick, "ga": {**quick["ga"], "elitism": 1}, "execution": {"training_threads": 1, "isolation": "none"}}
-    ep.evolve(*tiny_recipe(), config=config, out=tmp_path / "run")
+    ep.evolve(*tiny_recipe(), config=config, out=tmp_path / "run", progress=False)
     done = evoprune("export", tmp_path / "run", "--to", "safetensors", "--out", tmp_path / "weights.safetensors")
     assert (done.code, done.err) == (0, "")
     assert (tmp_path / "weights.safetensors").stat().st_size > 0
-    refused = evoprune("export", tmp_path / "run", "--to", "torch-export")
+    made = evoprune("export", tmp_path / "run", "--to", "torchscript")
+    assert (made.code, made.err) == (0, "")
+    assert "on the example inputs" in made.out
+    card = tmp_path / "run/artifact/model.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "inputs": [{"name": "images", "shape": "x"}]}))
+    refused = evoprune("export", tmp_path / "run", "--to", "torchscript", "--out", tmp_path / "other.pt")
     assert refused.code == 2
     assert "needs example_inputs" in refused.err
 

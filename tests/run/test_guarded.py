@@ -188,7 +188,7 @@ def test_run_survives_crashes_of_baseline_and_retraining(tmp_path, small_config)
     again = execute(small_config(TWO), crashing.source(crashing.with_two_threads), tmp_path / "again")
     documents = [one.to_json() for one in (found, again)]
     for document in documents:
-        del document["baseline"]["latency_ms"], document["pruned"]["latency_ms"]
+        del document["baseline"]["latency_ms"], document["pruned"]["latency_ms"], document["timings"]
     assert documents[0] == documents[1]
     assert (tmp_path / "run" / "evaluations.jsonl").read_bytes() == (
         tmp_path / "again" / "evaluations.jsonl"

@@ -97,7 +97,10 @@ def export(
     """
     exporter = exporter_of(to)
     if exporter.needs_inputs and example_inputs is None:
-        raise UsageError(f"{to} follows the network through a forward pass and needs example_inputs", "pass them")
+        raise UsageError(
+            f"{to} follows the network through a forward pass and needs example_inputs",
+            "call evoprune.export(model, ..., example_inputs=...)",
+        )
     target = Path(path)
     target = target / f"{STEM}{exporter.suffix}" if target.is_dir() else target
     _refuse_existing([target])

@@ -13,6 +13,7 @@ from torch import nn
 
 from evoprune.errors import DataError, MeasurementError
 from evoprune.events import Decision, Listener
+from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.memory import MicroBatch
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.accuracy import Accuracy
@@ -85,7 +86,9 @@ class Judge:
         place = self.workplace
         kinds = [one for one in objectives if isinstance(one, LatencyMs) and one.name != LATENCY]
         latencies = self._latency_ms(models, kinds)
-        timing = ModelTiming(models, self.problem.example_inputs, place.device, place.candidate_threads, self.timing)
+        # Copies: networks that keep something from a pass would keep that of a batch that is not the run's.
+        copies = {name: clone(model) for name, model in models.items()}
+        timing = ModelTiming(copies, self.problem.example_inputs, place.device, place.candidate_threads, self.timing)
         timings, of_example = timing.measured()
         return Timed({name: {LATENCY: of_example[name], **latencies[name]} for name in models}, timings)
 

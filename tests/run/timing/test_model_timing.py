@@ -96,6 +96,19 @@ def test_network_that_takes_one_batch_alone_is_timed_at_that(onnx_installed):
     assert set(timings.left_out) == {"batch 1", "batch 8"}
 
 
+class OneAtATime(Dense):
+    def forward(self, x):
+        if len(x) > 1:
+            raise ValueError("one at a time")
+        return super().forward(x)
+
+
+def test_network_that_refuses_a_batch_loses_that_row_alone():
+    timings, _ = timed(OneAtATime(), OneAtATime(8))
+    assert [one.batch for one in timings.passes] == [1]
+    assert timings.left_out == {"batch 8": "ValueError: one at a time"}
+
+
 @pytest.mark.slow
 def test_compiled_networks_are_timed_where_asked_for():
     timings, _ = timed(Dense(), Dense(8), TimingPlan(batch=8, compiled=True, onnxruntime=False))

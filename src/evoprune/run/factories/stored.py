@@ -23,6 +23,8 @@ from evoprune.run.mask_context import MaskTarget
 from evoprune.run.point_finish import POINTS
 from evoprune.run.problem import RecipeSource
 from evoprune.store.artifact import MODEL, load_artifact
+from evoprune.store.artifact_description import described_inputs
+from evoprune.store.atomic import read_json
 from evoprune.store.claim import MANIFEST
 from evoprune.store.comparison import read_comparison
 from evoprune.store.manifest import read_manifest
@@ -108,8 +110,9 @@ class FinishedNetwork:
 
     Attributes:
         model: The network, on the CPU and in eval mode.
-        example_inputs: Inputs of one forward pass; None for a run that was started from Python, and so the others.
-        dense: The dense network, with weights of its recipe.
+        example_inputs: Inputs of one forward pass; of a run that was started from Python as its artifact describes them, None
+            where that doesn't do.
+        dense: The dense network, with weights of its recipe; None for a run that was started from Python, and so the task.
         task: The task, whose validation set may be looked at.
     """
 
@@ -141,7 +144,8 @@ def finished_network(directory: Path, point: int | None = None) -> FinishedNetwo
         raise UsageError(f"{directory} holds no finished run", "finish it first: evoprune resume")
     artifact = directory / ARTIFACT if point is None else _finished_point(directory, point)
     if read_config(directory / CONFIG).get("recipe") is None:
-        return FinishedNetwork(load_artifact(artifact))
+        model = load_artifact(artifact)
+        return FinishedNetwork(model, described_inputs(model, read_json(artifact / MODEL)))
     problem = recipe_source(stored_config(directory)).load()
     model = load_artifact(artifact, factory=lambda: problem.model)
     return FinishedNetwork(model, problem.example_inputs, problem.model, problem.task)

@@ -133,7 +133,7 @@ class ModelTiming:
             return [self._row(batch, runtime, self._times(inputs, runtime, pair))]
         except MeasurementError as error:
             self._left_out[label] = error.message
-        except RuntimeError as error:  # out of memory, above all
+        except Exception as error:  # out of memory, or whatever a network raises at a batch that it wasn't made for
             self._left_out[label] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
         return []
 
