@@ -1,6 +1,7 @@
 """The notebook runs, from its first cell to its last, on a run directory of either kind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -58,3 +59,25 @@ def test_notebook_draws_the_figures_of_a_channel_run(execute, tmp_path):
     shown, text = execute(tmp_path / "channels")
     assert shown.count("image/png") == 2
     assert "| channels |" in text
+
+
+@pytest.mark.slow
+def test_notebook_prunes_with_workers_and_shows_tables(tmp_path, monkeypatch):
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("EVOPRUNE_CACHE", str(tmp_path / "cache"))
+    shutil.copy(NOTEBOOK.parent / "own_model.py", tmp_path)
+    notebook = nbformat.read(NOTEBOOK.parent / "in_a_notebook.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    changes = {
+        "ga": {"pop_size": 4, "num_generations": 2},
+        "training": {"epochs": 0.5, "retrain_epochs": 0.5, "finetune_steps": 2},
+        "execution": {"training_threads": 1, "isolation": "none"},
+    }
+    notebook.cells[PARAMETERS].source = f"WORKERS, OUT, CHANGES = 2, 'run', {changes!r}"
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pages = [output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    assert "pruning space" in pages[0]
+    assert "2 candidates at a time" in pages[1]
+    assert "test accuracy" in pages[2]

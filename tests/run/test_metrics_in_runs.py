@@ -175,3 +175,17 @@ def test_run_is_refused_before_anything_is_trained(tmp_path, given, arguments, k
         evolve(tmp_path / "run", arguments.pop("config"), given(), listeners=[events.append], **arguments)
     assert not any(isinstance(event, EpochEnded | CandidateEvaluated) for event in events)
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+
+
+def regression_recipe(*, seed=0):
+    sets = [DataLoader(TensorDataset(*numbers(count, count)), batch_size=32) for count in (128, 64, 96)]
+    return network(), ep.Task(*sets, loss=functional.mse_loss, metric="r2"), torch.zeros(1, 4)
+
+
+def test_recipe_may_be_bounded_by_its_metrics_own_name(tmp_path):
+    name = f"{__name__}:regression_recipe"
+    config = {**CHANNELS, "search": {"constraints": ["r2>=-100", "macs<=0.9"]}, "training": {**TRAINING, "epochs": 2}}
+    result = ep.run_recipe(name, config=config, out=tmp_path / "run", progress=False)
+    assert result.comparison["metric"]["name"] == "R²"
+    with pytest.raises(ConfigError, match="'r3' is not one of the objectives"):
+        ep.run_recipe(name, config={"search": {"constraints": ["r3>=0.1"]}}, out=tmp_path / "other", progress=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import pairwise
+from statistics import median
+from typing import Any, Final
 
 from evoprune.config.kinds import is_mask_run
 from evoprune.config.schema import Config
-from evoprune.evaluation.training import train
+from evoprune.evaluation.user_training import train_for_task
 from evoprune.events import Listener, ignore
+from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.memory import MicroBatch
 from evoprune.nn_utils.threads import torch_threads
 from evoprune.objectives.compute import count
@@ -20,10 +24,13 @@ from evoprune.run.factories.masks import mask_schedule, mask_target
 from evoprune.run.factories.runs import build_run
 from evoprune.run.problem import Problem, ProblemSource
 from evoprune.run.rungs import TRAINING_COST, Rung
-from evoprune.run.time_budget import seconds_per_epoch
-from evoprune.run.training_plan import TrainingPlan
+from evoprune.run.training_plan import Learning, TrainingPlan
 from evoprune.seeding import SeedTree
 from evoprune.space.pruning_space import nothing_to_prune
+
+BASELINE: Final = "baseline"
+STEPS: Final = 12
+"""Steps of the dense network that times are predicted from."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,7 @@ def _most(config: Config, generations: Sequence[Generation]) -> tuple[Generation
 
 def _trainings(config: Config) -> dict[str, float]:
     training = config.training
-    found = {"baseline": training.epochs}
+    found = {BASELINE: training.epochs}
     if is_mask_run(config):
         passes = mask_schedule(config).passes
         found["between steps"] = config.masks.between_epochs * max(0, passes - 1)
@@ -181,34 +188,34 @@ def _seconds(
     workers: int,
 ) -> dict[str, float]:
     """Predicted from a few steps of the dense network; its scoring takes a third of its training."""
-    alone = _seconds_per_sample(config, problem, training, config.execution.training_threads)
-    beside = _seconds_per_sample(config, problem, training, config.execution.candidate_threads)
-    batch = training.finetuning.batch_size
-    samples = sum(one.candidates * (one.steps * batch + one.scored / TRAINING_COST) for one in generations)
+    alone, beside = config.execution.training_threads, config.execution.candidate_threads
     train_set, both = len(problem.task.train), len(problem.task.train) + len(problem.task.val)
-    found = {name: alone * epochs * (train_set if name == "baseline" else both) for name, epochs in trainings.items()}
-    return {**found, "search": beside * samples / workers}
+    found = {}
+    for name, epochs in trainings.items():
+        learning, samples = (training.baseline, train_set) if name == BASELINE else (training.retraining, both)
+        found[name] = _seconds_per_sample(config, problem, learning, alone) * epochs * samples
+    batch = training.finetuning.batch_size
+    searched = sum(one.candidates * (one.steps * batch + one.scored / TRAINING_COST) for one in generations)
+    return {**found, "search": _seconds_per_sample(config, problem, training.finetuning, beside) * searched / workers}
 
 
-def _seconds_per_sample(config: Config, problem: Problem, training: TrainingPlan, threads: int) -> float:
-    source, device = problem.task.train, workplace_of(config).device
-    if not training.learns:
+def _seconds_per_sample(config: Config, problem: Problem, learning: Learning, threads: int) -> float:
+    """The step in the middle of a few: the first takes far longer, and any may be disturbed."""
+    if not any(parameter.requires_grad for parameter in problem.model.parameters()):
         return 0.0
-    model = problem.model.to(device)
-
-    def train_for(network: Any, schedule: Any, on_step: Any) -> None:
-        micro_batch = MicroBatch(None, stage="trying a step", notify=ignore)
-        train(
-            network,
-            source,
-            schedule,
-            loss=problem.task.loss,
+    device, times = workplace_of(config).device, [time.perf_counter()]
+    with torch_threads(threads):
+        train_for_task(
+            clone(problem.model).to(device),
+            problem.task,
+            problem.task.train,
+            learning.of_steps(STEPS),
+            stage="check",
             seeds=SeedTree(0),
             device=device,
-            micro_batch=micro_batch,
-            on_step=on_step,
+            micro_batch=MicroBatch(None, stage="trying some steps", notify=ignore),
+            on_step=lambda step, loss: times.append(time.perf_counter()),
         )
-
-    with torch_threads(threads):
-        took = seconds_per_epoch(train_for, model, training.finetuning.over(source, 1))
-    return took / len(source)
+    if len(times) == 1:  # a training function of the user's own need not tell its steps
+        return (time.perf_counter() - times[0]) / STEPS / learning.batch_size
+    return median(later - sooner for sooner, later in pairwise(times)) / learning.batch_size

@@ -11,10 +11,13 @@ from evoprune.config.metric_names import with_metric_named
 from evoprune.config.schema import Config
 from evoprune.errors import ConfigError
 from evoprune.events import Listener
+from evoprune.objectives.constraint import Constraint
+from evoprune.objectives.latency_names import is_latency
 from evoprune.plugins import known_names, resolve
 from evoprune.results import ACCURACY
 from evoprune.run.factories.channels import channel_run
 from evoprune.run.factories.common import (
+    bounds_by_setting,
     ends_of,
     placement_of,
     search_plan,
@@ -61,8 +64,7 @@ def build_run(config: Config, source: ProblemSource) -> Run:
     Raises:
         UsageError: A name is unknown, or settings don't go together.
     """
-    if isinstance(source, LiveSource):
-        config = with_metric_named(config, source.problem.task.card)
+    config = _with_metric_named(config, source)
     check_names(config)
     masks = is_mask_run(config)
     search_plan(config).check(
@@ -78,6 +80,21 @@ def build_run(config: Config, source: ProblemSource) -> Run:
         parts=lambda store, notify, budget: run_parts(config, source, store, notify, budget),
         reserve=1 - config.search.share if search_plan(config).ladder is not None else RESERVE,
     )
+
+
+def _with_metric_named(config: Config, source: ProblemSource) -> Config:
+    """The settings with `accuracy` where they name the task's metric.
+
+    A recipe is asked for its task only where a name is no objective that we know: it may be the metric's.
+    """
+    if isinstance(source, LiveSource):
+        return with_metric_named(config, source.problem.task.card)
+    bounds = [one for texts in bounds_by_setting(config).values() for one in map(Constraint.parse, texts)]
+    named = {*config.search.objectives, *(one.objective for one in bounds)}
+    known = known_names("objectives")
+    if all(name in known or ":" in name or is_latency(name) for name in named):
+        return config
+    return with_metric_named(config, source.load().task.card)
 
 
 def run_parts(
