@@ -42,7 +42,7 @@ HEAD_WIDTHS = {"all_head_size", "attn_dim", "inner_dim", "attention_dim", "d_att
 
 WIDTHS = {
     *("hidden_dim", "embed_dim", "hidden_size", "d_model", "d_inner"),
-    *("dim", "width", "channels", "num_channels", "num_features", "c"),
+    *("dim", "width", "channels", "num_channels", "num_features", "c", "out_channels", "hidden_channels"),
 }
 """Attributes in which modules keep the size of a dimension that they reshape to, or of the parts that they split one into."""
 

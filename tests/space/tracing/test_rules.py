@@ -86,11 +86,11 @@ REDUCTION = {
 }
 REFUSED = {
     "softmax": (lambda y: y.softmax(1), 8, False, "mixed over all its channels by aten._softmax"),
-    "sum": (
-        lambda y: y.sum(1, keepdim=True).expand(-1, 8, -1, -1),
+    "mean": (
+        lambda y: y.mean(1, keepdim=True).expand(-1, 8, -1, -1),
         8,
         False,
-        "mixed over all its channels by aten.sum",
+        "mixed over all its channels by aten.mean",
     ),
     "cumsum": (lambda y: y.cumsum(1), 8, False, "aten.cumsum"),
     "sort": (lambda y: y.sort(1)[0], 8, False, "aten.sort"),
@@ -100,7 +100,7 @@ REFUSED = {
     "unequal split": (lambda y: y.split([3, 5], 1)[0], 3, False, "parts of unequal size"),
     "select": (lambda y: y[:, 3:4] + y[:, 3].unsqueeze(1), 1, False, "one position at a time"),
     "roll": (lambda y: y.roll(1, 1), 8, False, "indexed by fixed positions"),
-    "fixed tensor": (lambda y: y + torch.ones(1, 8, 1, 1), 8, False, "fixed size"),
+    "fixed tensor": (lambda y: y + torch.arange(8.0).view(1, 8, 1, 1), 8, False, "fixed size"),
     "crop channels": (lambda y: functional.pad(y, (0, 0, 0, 0, -1, -1)), 6, False, "padded or cropped"),
     "fft": (lambda y: torch.fft.fft(y, dim=1).real, 8, False, "no rule for"),
     "determinant": (

@@ -35,8 +35,11 @@ class LabelTable(Protocol):
     def runs(self, kind: type[nn.Module]) -> bool:
         """Whether the module that is running is of a kind."""
 
-    def attributes(self) -> Mapping[str, object]:
-        """Attributes of the module that is running."""
+    def attributes(self, module: str | None = None) -> Mapping[str, object]:
+        """Attributes of a module, or of the one that is running."""
+
+    def maker(self, tensor: Tensor) -> str | None:
+        """The module whose code made `tensor` of a single number; None for other tensors."""
 
     def reading(self, sizes: list[int]) -> int:
         """Which of the dimensions that the running module splits one into may be cut, from the end."""

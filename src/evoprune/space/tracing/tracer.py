@@ -17,6 +17,7 @@ from evoprune.nn_utils.calling import call_model, named_tensors, run_example, un
 from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
 from evoprune.space.tracing.eager import freeze_scripted, require_eager
+from evoprune.space.tracing.fresh import FreshTensors
 from evoprune.space.tracing.idle import list_idle
 from evoprune.space.tracing.labels import Couplings, Labels, Vector
 from evoprune.space.tracing.recorder import Recorder
@@ -103,6 +104,7 @@ class Tracer(WatchingMode):
         self._taints: Any = WeakTensorKeyDictionary()
         self._paused = False
         self.seen: dict[str, dict[int, Vector]] = {}
+        self._fresh = FreshTensors()
         self.recorder = Recorder(self)
 
     def run(self, example_inputs: Any, gather: Gather, *, training: bool) -> list[Tensor]:
@@ -159,6 +161,7 @@ class Tracer(WatchingMode):
             if tensor not in self._table:
                 self.put(tensor, {}, active=call.active)
         self._see(result)
+        self._fresh.see(func, operands, result, self.module)
 
     def _see(self, values: Any) -> None:
         """Note the labels of tensors that the module which is running has in hand."""
@@ -203,9 +206,14 @@ class Tracer(WatchingMode):
         heads = any(values.get(name) == sizes[-2] for name in HEAD_COUNTS)
         return -2 if heads or any(values.get(name) == sizes[-1] for name in HEAD_SIZES) else -1
 
-    def attributes(self) -> Mapping[str, object]:
-        """Attributes of the module that is running."""
-        return vars(self._modules[self.module]) if self.module in self._modules else {}
+    def attributes(self, module: str | None = None) -> Mapping[str, object]:
+        """Attributes of a module, or of the one that is running."""
+        path = self.module if module is None else module
+        return vars(self._modules[path]) if path in self._modules else {}
+
+    def maker(self, tensor: Tensor) -> str | None:
+        """The module whose code made `tensor` of a single number; None for other tensors."""
+        return self._fresh.maker(tensor)
 
     @contextmanager
     def pausing(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ import evoprune.space.tracing.rules.contraction
 import evoprune.space.tracing.rules.movement
 import evoprune.space.tracing.rules.normalisation
 import evoprune.space.tracing.rules.reduction
+import evoprune.space.tracing.rules.scatter
 import evoprune.space.tracing.rules.selection  # noqa: F401
 from evoprune.space.tracing.rules.call import Call
 from evoprune.space.tracing.rules.pointwise import pointwise

@@ -29,9 +29,15 @@ def weight_norm(call: Call) -> None:
     call.put(dims, made)
 
 
-def passes_norm(call: Call, dims: Dims) -> bool:
-    """Whether an operation sums powers of weights along `dims`, to which what is zero in the masked network adds nothing."""
-    passes = not call.active and str(call.func).startswith(("aten.linalg_vector_norm", "aten.norm"))
+def passes_sum(call: Call, dims: Dims) -> bool:
+    """Whether an operation sums along `dims`, or sums powers of weights: what is zero in the masked network adds nothing.
+
+    What is summed is zero there unless something has been added to it or made of it; the self-check finds out.
+    """
+    name = str(call.func)
+    passes = name.startswith("aten.sum.") or (
+        not call.active and name.startswith(("aten.linalg_vector_norm", "aten.norm"))
+    )
     if passes:
         call.couplings.multiplied.extend(dims.values())
     return passes

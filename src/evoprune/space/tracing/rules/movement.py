@@ -53,6 +53,8 @@ def expand(call: Call) -> None:
     "view_as_real_copy",
     "dropout",
     "feature_dropout",
+    "zero_",
+    "fill_",
 )
 def same_shape(call: Call) -> None:
     """The result has the shape and the labels of the operand."""

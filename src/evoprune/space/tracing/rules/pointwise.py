@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from evoprune.data.trees import tensors_in
 from evoprune.space.tracing.labels import Vector
 from evoprune.space.tracing.rules.call import Call, Dims
 from evoprune.space.tracing.rules.registry import rule
+from evoprune.space.tracing.rules.sizes import follow_width
 
 
 @rule("hardswish", "hardswish_", "_prelu_kernel", "copy_", "threshold", "threshold_", "celu", "celu_", "rrelu", "softplus",
@@ -21,9 +24,10 @@ def pointwise(call: Call) -> None:
         return
     dims: Dims = {}
     for dim in range(first.dim()):
-        joined = call.join([_part(call, tensor, dim - first.dim()) for tensor in call.operands])
+        joined = call.join([part(call, tensor, dim - first.dim()) for tensor in call.operands])
         if joined is not None:
             dims[dim] = joined
+            follow_fresh(call, call.operands, joined, dim - first.dim())
     call.put_all(dims)
 
 
@@ -33,8 +37,20 @@ def fresh(call: Call) -> None:
     call.put({}, active=False)
 
 
-def _part(call: Call, tensor: Tensor, from_end: int) -> tuple[Vector | None, int]:
+def part(call: Call, tensor: Tensor, from_end: int) -> tuple[Vector | None, int]:
+    """Label and size of an operand's dimension for `Call.join`; of equal numbers along it any will do, as of a single one."""
     dim = tensor.dim() + from_end
     if dim < 0:
         return None, 1
-    return call.dims(tensor).get(dim), tensor.shape[dim]
+    atoms = call.dims(tensor).get(dim)
+    alike = atoms is None and (tensor.stride(dim) == 0 or call.tracer.maker(tensor) is not None)
+    return atoms, 1 if alike else tensor.shape[dim]
+
+
+def follow_fresh(call: Call, operands: Sequence[Tensor], atoms: Vector, from_end: int) -> None:
+    """Where code makes a tensor of equal numbers that meets a label, let attributes that hold its size follow the label."""
+    for tensor in operands:
+        dim = tensor.dim() + from_end
+        maker = call.tracer.maker(tensor)
+        if maker is not None and dim >= 0 and dim not in call.dims(tensor) and tensor.shape[dim] == len(atoms):
+            follow_width(call, maker, atoms)

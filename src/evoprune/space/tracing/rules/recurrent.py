@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from evoprune.data.trees import tensors_in
 from evoprune.space.tracing.labels import Vector
 from evoprune.space.tracing.rules.call import Call
+from evoprune.space.tracing.rules.sizes import follow_width
 
 _STATE = "shares its state with a tensor of fixed size"
 
@@ -109,7 +110,9 @@ def _tie_state(call: Call, tensor: Tensor, units: Vector | None) -> None:
     if units is None or not tensor.is_floating_point() or tensor.dim() == 0:
         return
     atoms = _last_label(call, tensor)
-    if atoms is None:
+    if atoms is None and (maker := call.tracer.maker(tensor)) is not None:
+        follow_width(call, maker, units)
+    elif atoms is None:
         call.freeze(units, _STATE)
     else:
         call.couplings.tie(atoms, units, f"{_STATE} in {call.where}")

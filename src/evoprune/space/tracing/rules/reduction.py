@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evoprune.space.tracing.rules.call import Call, Dims
-from evoprune.space.tracing.rules.computed import passes_norm, passes_statistics
+from evoprune.space.tracing.rules.computed import passes_statistics, passes_sum
 from evoprune.space.tracing.rules.registry import rule
 
 
@@ -20,7 +20,7 @@ def reduce(call: Call) -> None:
         call.freeze_dims(call.dims(other), "is compared")
     reduced = _reduced(call, source.dim())
     mixed = {dim: dims.pop(dim) for dim in sorted(reduced & dims.keys())}
-    of_weights = passes_norm(call, mixed) or (_is_statistic(call) and passes_statistics(call, mixed))
+    of_weights = passes_sum(call, mixed) or (_is_statistic(call) and passes_statistics(call, mixed))
     if not of_weights:
         call.freeze_dims(mixed, "is mixed over all its channels")
     if len(call.operands) > 1:

@@ -11,6 +11,7 @@ from evoprune.data.trees import tensors_in
 from evoprune.space.tracing.labels import FIXED, Split, Vector
 from evoprune.space.tracing.rules.call import Call, Dims
 from evoprune.space.tracing.rules.movement import move
+from evoprune.space.tracing.rules.pointwise import follow_fresh, part
 from evoprune.space.tracing.rules.registry import rule
 from evoprune.space.tracing.rules.sizes import cut_by_attributes, split_by_attributes
 
@@ -41,9 +42,10 @@ def _shared(call: Call, parts: list[Tensor], skip: list[int]) -> Dims:
     dims: Dims = {}
     for dim in range(parts[0].dim()):
         if dim not in skip:
-            joined = call.join([(call.dims(part).get(dim), part.shape[dim]) for part in parts])
+            joined = call.join([part(call, one, dim - one.dim()) for one in parts])
             if joined is not None:
                 dims[dim] = joined
+                follow_fresh(call, parts, joined, dim - parts[0].dim())
     return dims
 
 
