@@ -64,6 +64,9 @@ FORMULAS = {
     "addbmm_": (lambda x, y, z: x[0].clone().addbmm_(y, z), [(1, 5, 6), (3, 5, 7), (3, 7, 6)], 3 * 5 * 7 * 6),
     "addmv_": (lambda x, y, z: x[0].clone().addmv_(y, z), [(1, 5), (5, 7), (7,)], 5 * 7),
     "activated addmm": (lambda x, y, z: torch._addmm_activation(x[0], y, z), [(1, 5), (3, 7), (7, 5)], 3 * 7 * 5),
+    "matrices of groups": (
+        lambda x, w: torch._grouped_mm(x[0], w, offs=torch.tensor([2, 5]).int()), [(1, 5, 8), (2, 8, 12)], 5 * 8 * 12,
+    ),
     "vdot": (lambda x, y: torch.vdot(x[0], y), [(1, 5), (5,)], 5),
     "matrix power": (lambda x: torch.linalg.matrix_power(x[0], 2), [(1, 5, 5)], 5**3),
     "multi_dot": (lambda x, y: torch.linalg.multi_dot((x, y)), [(1, 5), (5, 7)], 35),

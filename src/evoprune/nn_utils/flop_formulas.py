@@ -48,6 +48,11 @@ def _matrices(first: Tensor, second: Tensor, *_: Any, **__: Any) -> int:
     return 2 * _entries(first) * int(second.shape[-1])
 
 
+def _in_groups(first: Tensor, second: Tensor, *_: Any, **__: Any) -> int:
+    """Rows of [m, k], each by one of [g, k, n]."""
+    return 2 * first.numel() * int(second.shape[-1])
+
+
 def _entries(matrix: Tensor) -> int:
     return matrix.numel() if matrix.layout == torch.strided else int(matrix._nnz())
 
@@ -148,6 +153,7 @@ FORMULAS: Final[dict[str, Formula]] = {
     **_named("quantized_lstm quantized_gru", _packed_stack),
     **_named("mv dot vdot", _with_vector),
     **_named("addmv", _added_with_vector),
+    **_named("_grouped_mm", _in_groups),
     **_named("mm _int_mm _sparse_mm", _matrices),
     **_named("addmm addbmm _addmm_activation _sparse_addmm", _added),
     **_named("linear mkldnn_linear _weight_int8pack_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu", _linear),

@@ -146,6 +146,11 @@ def _added_product(args: tuple[Any, ...], _: dict[str, Any]) -> Places:
     return _matrices(*args[1:3])
 
 
+def _grouped(args: tuple[Any, ...], _: dict[str, Any]) -> Places:
+    rows, matrices = args[:2]
+    return [[(rows, 0)], [(matrices, 2)], [(rows, 1), (matrices, 1)]]
+
+
 def _vector(args: tuple[Any, ...], _: dict[str, Any]) -> Places:
     matrix, vector = args[:2]
     rows: Places = [[(matrix, 0)]] if matrix.dim() == 2 else []
@@ -159,6 +164,7 @@ def _added_vector(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Places:
 _PLACES: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Places]] = {
     **dict.fromkeys(("convolution", "_convolution", "cudnn_convolution"), _convolution),
     **dict.fromkeys(("mm", "bmm"), _product),
+    "_grouped_mm": _grouped,
     **dict.fromkeys(("addmm", "baddbmm", "addbmm"), _added_product),
     **dict.fromkeys(("mv", "dot", "vdot"), _vector),
     "addmv": _added_vector,
