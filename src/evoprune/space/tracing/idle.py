@@ -35,11 +35,7 @@ def list_idle(
         couplings: Receives names and freezes.
     """
     for path, part in _idle_parts(model, "", ran):
-        layers = [
-            (f"{path}.{name}".strip("."), layer, weight)
-            for name, layer in part.named_modules()
-            if (weight := _weight(layer)) is not None and not is_known(weight)
-        ]
+        layers = _layers(path, part, is_known)
         couplings.blind.extend((name, _NOT_RUN) for name, _, weight in layers if weight.dim() > 1)
         for length, layer in (
             [(_reads(*layers[0][1:]), layers[0][0]), (_makes(*layers[-1][1:]), layers[-1][0])] if layers else ()
@@ -47,6 +43,20 @@ def list_idle(
             for atoms in _in_hand_around(path, ran, seen):
                 if len(atoms) == length > 1:
                     couplings.freeze(atoms, f"is as wide as {layer}, which {_NOT_RUN} and may need it")
+
+
+def has_idle_layers(model: nn.Module, ran: Collection[str], is_known: Callable[[Tensor], bool]) -> bool:
+    """Whether there are layers that did not run."""
+    return any(_layers(path, part, is_known) for path, part in _idle_parts(model, "", ran))
+
+
+def _layers(path: str, part: nn.Module, is_known: Callable[[Tensor], bool]) -> list[tuple[str, nn.Module, Tensor]]:
+    """`(name, layer, weight)` of the layers in a part that the trace didn't come across."""
+    return [
+        (f"{path}.{name}".strip("."), layer, weight)
+        for name, layer in part.named_modules()
+        if (weight := _weight(layer)) is not None and not is_known(weight)
+    ]
 
 
 def _in_hand_around(path: str, ran: Collection[str], seen: Mapping[str, Mapping[int, Vector]]) -> Collection[Vector]:

@@ -18,7 +18,7 @@ from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
 from evoprune.space.tracing.eager import freeze_scripted, require_eager
 from evoprune.space.tracing.fresh import FreshTensors
-from evoprune.space.tracing.idle import list_idle
+from evoprune.space.tracing.idle import has_idle_layers, list_idle
 from evoprune.space.tracing.labels import Couplings, Labels, Vector
 from evoprune.space.tracing.recorder import Recorder
 from evoprune.space.tracing.rules import refuse, rule_for
@@ -51,7 +51,7 @@ def trace(
     require_eager(model)
     tracer = Tracer(model, readings)
     reached = tracer.run(example_inputs, outputs, training=False)
-    if training or _more_runs_in_training(model, example_inputs, tracer.ran):
+    if training or _more_runs_in_training(model, example_inputs, tracer):
         work = len(tracer.couplings.work)
         used = Forgiving(outputs)
         found = tracer.run(example_inputs, used, training=True)
@@ -67,9 +67,9 @@ def trace(
     return tracer.couplings
 
 
-def _more_runs_in_training(model: nn.Module, example_inputs: Any, ran: set[str]) -> bool:
+def _more_runs_in_training(model: nn.Module, example_inputs: Any, tracer: Tracer) -> bool:
     """Whether modules run in training that don't in evaluation, such as auxiliary classifiers."""
-    if len(ran) == sum(1 for _ in model.named_modules()):
+    if not has_idle_layers(model, tracer.ran, tracer.knows):
         return False
     in_training: set[str] = set()
     try:
@@ -77,7 +77,7 @@ def _more_runs_in_training(model: nn.Module, example_inputs: Any, ran: set[str])
             call_model(model, example_inputs)
     except Exception:  # it can't be trained on the inputs
         return False
-    return not in_training <= ran
+    return not in_training <= tracer.ran
 
 
 class Tracer(WatchingMode):
