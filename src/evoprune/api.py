@@ -29,6 +29,8 @@ from evoprune.html_tables import html_table
 from evoprune.mask_plan import MaskPlan
 from evoprune.name_patterns import one_or_more
 from evoprune.nn_utils.comparison import Verification
+from evoprune.nn_utils.folding import fold
+from evoprune.nn_utils.folding import fold as folded
 from evoprune.objectives.compute import ComputeReport, count
 from evoprune.plan import PruningPlan
 from evoprune.pruning import mask, prune, verify
@@ -68,6 +70,7 @@ __all__ = [
     "export",
     "finetune",
     "finish",
+    "fold",
     "importance",
     "load",
     "mask",
@@ -141,6 +144,7 @@ def evolve(
     layers: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] = (),
     outputs: Outputs = None,
+    fold: bool = False,
     encoding: str | None = None,
     time_budget: str | float | None = None,
     seed: int | None = None,
@@ -161,6 +165,8 @@ def evolve(
         layers: Names or patterns of the layers to prune; all when None. Of channels, the outputs of these may go and no others'.
         exclude: Names or patterns of modules, with all that is in them, or of parameters that stay as they are, as for `analyze`.
         outputs: What loss and metric use of the outputs, as for `analyze`; what the task says when None. The rest may change.
+        fold: Prune a copy whose computed weights are plain, as `evoprune.fold` makes it; `evoprune.load` then takes such a copy
+            as `model`.
         encoding: What a genome means: `channel-bits`, which is the default, prunes channels; `weight-bits`, `neuron-bits`,
             `keep-ratios` and `threshold-exceptions` mask single weights of any module.
         time_budget: Seconds, or a duration such as `"30m"`.
@@ -195,6 +201,7 @@ def evolve(
         resolved = make_config({"execution": {"workers": 1}}, as_mapping(config), arguments)
         refuse_settings_of_recipes(resolved)
         task = task.with_outputs(used) if used.function else task
+        model = folded(model, example_inputs) if fold else model
         source = LiveSource(problem_of(model, task, example_inputs, factory))
         directory = Path(out or resolved.run.out or tempfile.mkdtemp(prefix="evoprune-"))
         with shown(listeners, progress=progress) as told:

@@ -5,6 +5,7 @@ import torch
 import yaml
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 import evoprune as ep
 from evoprune.config.schema import make_config
@@ -211,3 +212,16 @@ def test_run_prunes_what_only_unused_outputs_need_whole(evolve, outputs, seeded_
     if outputs == 0:
         with pytest.raises(ReplayMismatchError, match=r"search\.outputs"):
             evolve(model=Seer(), task=seeing(), constraints="macs<=0.6")
+
+
+@pytest.mark.slow
+def test_run_folds_computed_weights_first(evolve):
+    model = tiny_recipe()[0]
+    parametrizations.weight_norm(model.conv1)
+    result = evolve(model=model, fold=True, constraints="macs<=0.8")
+    assert "weight" in dict(result.best.model.conv1.named_parameters())
+    assert sum(widths(result.best.model)) < sum(widths(model))
+    assert "weight" not in dict(model.conv1.named_parameters())
+    plain = ep.fold(model, torch.zeros(1, 3, 8, 8))
+    loaded = ep.load(result.directory / "artifact", model=plain)
+    assert widths(loaded) == widths(result.best.model)
