@@ -23,8 +23,13 @@ from evoprune.rng import isolated_rng
 GRACE_S = 5.0
 """How long threads and processes that are on their way out may take."""
 
-UNWATCHED = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "RAY_CLIENT_MODE"}
-"""Variables that pytest sets for each test, torch when the first optimiser is made, and Ray when it is imported."""
+UNWATCHED = {
+    "PYTEST_CURRENT_TEST",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "RAY_CLIENT_MODE",
+    "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",
+}
+"""Variables that pytest sets for each test, torch at the first optimiser and when it compiles, and Ray when it is imported."""
 
 hypothesis.settings.register_profile("evoprune", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("evoprune")
