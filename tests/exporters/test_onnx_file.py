@@ -165,6 +165,31 @@ def test_file_that_is_wrong_on_real_inputs_alone_is_refused(tmp_path, monkeypatc
         ep.export(pruned(), "onnx", tmp_path / "model.onnx", inputs(1), real_inputs=100 * inputs(3))
 
 
+class TwoSizes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return {"large": 1000 * self.fc(x), "small": self.fc(x), "none": 0 * self.fc(x)}
+
+
+def test_small_output_is_compared_by_its_own_size(tmp_path, monkeypatch):
+    ep.export(TwoSizes(), "onnx", tmp_path / "fine.onnx", rows(2))
+    honest = onnx_file.OnnxFile.read
+
+    def off_in_the_small_one(self, network, path):
+        def run(given):
+            large, small, none = honest(self, network, path)(given)
+            return [large, small * 1.01, none]
+
+        return run
+
+    monkeypatch.setattr(onnx_file.OnnxFile, "read", off_in_the_small_one)
+    with pytest.raises(SurgeryError, match="the onnx file differs"):
+        ep.export(TwoSizes(), "onnx", tmp_path / "model.onnx", rows(2))
+
+
 def test_operation_that_onnx_lacks_is_refused_in_a_line(tmp_path, capfd):
     with pytest.raises(UnsupportedModelError, match=r"NoSuchOperation can't be written as ONNX: .*eigvals") as caught:
         ep.export(NoSuchOperation(), "onnx", tmp_path, rows(2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from evoprune.exporters.base import Exportable, Exporter, Runner
 from evoprune.exporters.quiet import first_line
 from evoprune.nn_utils.comparison import Verification, compare, outputs_of
 from evoprune.nn_utils.samples import at_batch, samples_in
+
+_NOTHING: Final = 1e-6
+"""Share of the largest output below which another one is rounding."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class _Comparison:
         return FileCheck(worst, 0 if real is None else samples_in(model, real), None if takes_others else samples)
 
     def _on(self, inputs: Any) -> Verification:
-        check = compare(self._outputs(inputs), outputs_of(self.network.model, inputs))
+        check = _worst(self._outputs(inputs), outputs_of(self.network.model, inputs))
         # Not a number compares with nothing.
         if not check.agrees:
             raise SurgeryError(
@@ -101,6 +104,18 @@ class _Comparison:
                 return [tensor.detach() for tensor in tensors_in(self.runner(inputs))]
         except Exception as error:  # of whatever kind, inside a runtime
             raise UnsupportedModelError(f"what was written as {self.to} can't be run: {first_line(error)}") from error
+
+
+def _worst(found: list[Tensor], reference: list[Tensor]) -> Verification:
+    """The comparison of the output that is furthest off by its own size; those that are next to nothing go by all together.
+
+    Raises:
+        SurgeryError: Their number or shapes differ.
+    """
+    whole = compare(found, reference)
+    each = [compare([one], [other]) for one, other in zip(found, reference, strict=True)]
+    told = [one for one in each if one.max_abs_reference > _NOTHING * whole.max_abs_reference]
+    return max([whole, *told], key=lambda one: one.relative / one.tolerance)
 
 
 def _resized(model: nn.Module, inputs: Any, samples: int) -> Any:
