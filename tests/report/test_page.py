@@ -260,13 +260,16 @@ def test_latency_has_median_spread_and_why_nothing_was_saved(page):
     assert "not timed: onnxruntime (not installed)" in page.text
     assert "Measured on a CPU, cpu, 1 thread." in page.text
     # The best criterion's network was measured by another clock, beside the two.
-    assert "one sample dense 0.185 ms evolved 0.099 ms -46.5 % best criterion (l2 global) 0.099 ms" in page.text
+    assert (
+        "One sample, as in the comparison dense 0.185 ms evolved 0.099 ms -46.5 % best criterion (l2 global) 0.099 ms"
+        in page.text
+    )
 
 
 def test_latency_of_older_runs_has_the_medians_alone(tmp_path):
     directory = changed(ChannelRun().write(tmp_path), "comparison.json", lambda document: document.pop("timings"))
     text = Page(page_of(directory)).text
-    assert "one sample dense 0.185 ms evolved 0.099 ms -46.5 %" in text
+    assert "One sample, as in the comparison dense 0.185 ms evolved 0.099 ms -46.5 %" in text
     assert "interquartile" not in text
 
 

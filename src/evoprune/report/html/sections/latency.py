@@ -13,7 +13,7 @@ from evoprune.space.latency_table import LatencyTable
 from evoprune.store.comparison import ModelFigures
 from evoprune.store.timings import PassTimes, TimedPass, Timings
 
-ONE_SAMPLE: Final = "one sample"
+ONE_SAMPLE: Final = "One sample, as in the comparison"
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def _conditions(timings: Timings | None) -> list[str]:
     notes = ["The networks by turns, so that whatever else the machine does falls on all alike."]
     if timings is not None and timings.passes:
         where = f"{timings.processor}, {timings.device}, {timings.threads} {'thread' if timings.threads == 1 else 'threads'}"
-        notes[0] = (
-            f"Median ± half the interquartile range; the thin line goes up to what 95 % of the passes stay below. {notes[0]}"
+        notes.insert(
+            0, "Median ± half the interquartile range; the thin line ends at what 95 % of the passes stay below."
         )
         notes.append(shown(f"Measured on {where}.", 200))
     return notes
