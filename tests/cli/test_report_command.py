@@ -1,11 +1,14 @@
 """`evoprune report`, and `--open`."""
 
+import re
+import shlex
 import webbrowser
 
 import pytest
 
 from tests.cli.conftest import TINY, settings
 from tests.report.channel_runs import ChannelRun
+from tests.report.pages import Page
 
 
 @pytest.fixture
@@ -63,6 +66,17 @@ def test_report_of_a_damaged_run_is_refused_in_two_lines(evoprune, made):
     assert done.code == 1
     assert done.err.startswith(f"error: {made}/widths.json is damaged: ")
     assert len(done.err.splitlines()) == 2
+
+
+def test_the_command_in_the_page_makes_the_same_run_again(evoprune, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evoprune("run", TINY, "--out", "runs/first", "--seed", "5", *settings()).code == 0
+    text = Page((tmp_path / "runs/first/report.html").read_text()).text
+    command = re.findall(r"evoprune (run runs/first/config\.yaml --out runs/again)", text)[0]
+    done = evoprune(*shlex.split(command))
+    assert done.code == 0, done.err
+    first, again = ((tmp_path / "runs" / name / "evaluations.jsonl").read_bytes() for name in ("first", "again"))
+    assert first == again
 
 
 def test_run_writes_its_report_and_opens_it(evoprune, tmp_path, opened):

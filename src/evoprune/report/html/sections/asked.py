@@ -21,9 +21,10 @@ def _goal(facts: RunFacts) -> Iterator[tuple[str, str]]:
     yield "Network", facts.recipe or "given in Python"
     constraints = facts.setting("search.constraints", [])
     masked = facts.comparison.steps is not None
-    if constraints or not masked:
-        yield "Bounds", listed(list(map(str, constraints))) if constraints else "none: a front to choose from"
     objectives = facts.comparison.objectives
+    free = "none: a front to choose from" if len(objectives) > 1 else "none"
+    if constraints or not masked:
+        yield "Bounds", listed(list(map(str, constraints))) if constraints else free
     if objectives:
         metric = facts.comparison.metric
         yield "Objectives", listed([title_of(one, metric) for one in objectives])

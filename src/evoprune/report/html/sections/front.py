@@ -87,12 +87,12 @@ def front_of(facts: RunFacts) -> Section | None:
     comparison = facts.comparison
     objectives = comparison.objectives or ("accuracy", "macs")
     points = comparison.front[:MOST_POINTS]
-    if len(points) < 2 or len(objectives) < 2:
-        return None
     usable = [one for one in facts.entries if one.evaluation.status is Status.OK]
+    usable = [one for one in usable if all(name in one.evaluation.objectives for name in objectives[:2])]
+    if len(points) < 2 or len(objectives) < 2 or not usable:
+        return None
     dense = {**comparison.baseline.figures, **facts.manifest.dense}
     y, x = (_Measure(name, comparison.metric, dense.get(name)) for name in objectives[:2])
-    usable = [one for one in usable if y.name in one.evaluation.objectives and x.name in one.evaluation.objectives]
     chart = chart_of(_plot(facts, usable, x, y))
     chosen = next((one.index for one in points if one.genome == comparison.pruned.genome), points[0].index)
     front = Front(

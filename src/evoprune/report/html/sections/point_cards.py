@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evoprune.objectives.constraint import COSTS
+from evoprune.objectives.latency_names import is_latency
 from evoprune.report.html.facts import RunFacts
 from evoprune.report.html.wording import figure_text, share_text, shown, title_of
 from evoprune.store.comparison import FrontPoint, ModelFigures
@@ -57,10 +59,8 @@ def _rows(facts: RunFacts, point: FrontPoint, finished: _Finished | None) -> lis
     rows = []
     measured = {} if finished is None else dict(finished.model.figures)
     for name, value in point.figures.items():
-        whole = dense.get(name)
-        share = (
-            f" ({share_text(value, whole)})" if whole and name not in ("loss", "select_accuracy", "accuracy") else ""
-        )
+        whole = dense.get(name) if name in COSTS or is_latency(name) else None
+        share = f" ({share_text(value, whole)})" if whole else ""
         other = measured.pop("accuracy" if name == "select_accuracy" else name, None)
         found = "" if other is None else figure_text(name, other, metric)
         rows.append([_label(name, facts), figure_text(name, value, metric) + share, found])

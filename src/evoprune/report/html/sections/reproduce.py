@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Final
 
 from evoprune.report.html.facts import RunFacts
 from evoprune.report.html.sections.base import Section
 from evoprune.report.html.wording import shown
+from evoprune.store.run_directory import CONFIG
 
 LONGEST_CONFIG: Final = 20_000
 """Characters of the configuration that are shown."""
@@ -55,13 +57,8 @@ def reproduce_of(facts: RunFacts) -> Section:
 def _commands(facts: RunFacts) -> tuple[tuple[str, str], ...]:
     if not facts.config:
         return ()
+    config, page = f"{facts.directory}/{CONFIG}", ("This page again", f"evoprune report {facts.path}")
     if facts.recipe:
-        again = f"evoprune run {_file(facts)} --out runs/again"
-        return (("The run again", again), ("This page again", f"evoprune report {facts.path}"))
-    config = f"{facts.directory!s}/config.yaml"
+        return (("The run again", f"evoprune run {shlex.quote(config)} --out runs/again"), page)
     again = f"ep.evolve(model, task, example_inputs, config={config!r}, out='runs/again')"
-    return (("The run again, in Python", again), ("This page again", f"evoprune report {facts.path}"))
-
-
-def _file(facts: RunFacts) -> str:
-    return f"{facts.path}/config.yaml" if "'" not in facts.path else f"{facts.path[:-1]}/config.yaml'"
+    return (("The run again, in Python", again), page)
