@@ -28,6 +28,7 @@ def changed(directory, file, change):
 
 def data_of(text):
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert not set("<>&") & set(found[1])  # nothing in it ends the element or begins another
     return json.loads(found[1])
 
 
