@@ -13,6 +13,8 @@ from evoprune.space.latency_table import LatencyTable
 from evoprune.store.comparison import ModelFigures
 from evoprune.store.timings import PassTimes, TimedPass, Timings
 
+MOST_MEDIANS: Final = 2.5
+"""Times the longer median that a picture is wide."""
 ONE_SAMPLE: Final = "One sample, as in the comparison"
 
 
@@ -27,6 +29,7 @@ class Timing:
         text: `0.099 ms`, or `0.099 ± 0.002 ms`.
         change: Against the dense network.
         whisker: Where the quarter below the median ends, and what 95 % of the passes stay below; None where it is not known.
+        beyond: Whether the latter is beyond the picture.
         tip: What is shown of it, a line each.
     """
 
@@ -36,6 +39,7 @@ class Timing:
     text: str
     change: str
     whisker: tuple[float, float] | None = None
+    beyond: bool = False
     tip: str = ""
 
 
@@ -76,14 +80,18 @@ def _conditions(timings: Timings | None) -> list[str]:
     if timings is not None and timings.passes:
         where = f"{timings.processor}, {timings.device}, {timings.threads} {'thread' if timings.threads == 1 else 'threads'}"
         notes.insert(
-            0, "Median ± half the interquartile range; the thin line ends at what 95 % of the passes stay below."
+            0,
+            "Median ± half the interquartile range; the thin line ends at what 95 % of the passes stay below, or at the edge.",
         )
         notes.append(shown(f"Measured on {where}.", 200))
     return notes
 
 
 def _timed(one: TimedPass) -> Setting:
-    longest = max(one.baseline.p95_ms, one.pruned.p95_ms, one.baseline.median_ms, one.pruned.median_ms) or 1.0
+    pair = (one.baseline, one.pruned)
+    median = max(times.median_ms for times in pair)
+    # On a busy machine the slowest passes take so long that nothing else could be seen.
+    longest = max(median, min(MOST_MEDIANS * median, max(times.p95_ms for times in pair))) or 1.0
     runtime = shown(one.runtime)
     samples = "1 sample" if one.batch == 1 else f"{one.batch:,} samples"
     dense = _of_passes("dense", one.baseline, longest, "")
@@ -95,20 +103,20 @@ def _timed(one: TimedPass) -> Setting:
 
 def _of_passes(network: str, times: PassTimes, longest: float, change: str) -> Timing:
     half = times.spread_ms / 2
-    low, high = max(0.0, times.median_ms - half), max(times.p95_ms, times.median_ms)
+    decimals = 3 if times.median_ms < 10 else 1
+    median, spread, late = (f"{value:.{decimals}f}" for value in (times.median_ms, half, times.p95_ms))
+    ends = (max(0.0, times.median_ms - half), max(times.p95_ms, times.median_ms))
+    low, high = (round(min(100.0, 100 * end / longest), 1) for end in ends)
     return Timing(
         network=network,
         kind=network,
         median=round(100 * times.median_ms / longest, 1),
-        text=f"{_short(times.median_ms)} ± {_short(half)} ms",
+        text=f"{median} ± {spread} ms",
         change=change,
-        whisker=(round(100 * low / longest, 1), round(100 * high / longest, 1)),
-        tip=f"{network}\nmedian {_short(times.median_ms)} ms\n95 % below {_short(times.p95_ms)} ms\n{times.passes:,} passes",
+        whisker=(low, high),
+        beyond=ends[1] > longest,
+        tip=f"{network}\nmedian {median} ms\n95 % below {late} ms\n{times.passes:,} passes",
     )
-
-
-def _short(milliseconds: float) -> str:
-    return f"{milliseconds:.3f}" if milliseconds < 10 else f"{milliseconds:.1f}"
 
 
 def _figures(facts: RunFacts) -> list[Setting]:

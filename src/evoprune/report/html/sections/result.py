@@ -147,7 +147,7 @@ def _tiles(comparison: Comparison) -> list[Tile]:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.3g} ms"
+    return f"{value:.3f} ms" if value < 10 else f"{value:.1f} ms"
 
 
 def _factor(before: float, after: float) -> tuple[str, str]:

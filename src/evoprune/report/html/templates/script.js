@@ -63,7 +63,7 @@
     }
   }
   for (const one of document.querySelectorAll("li[data-tip]")) {
-    one.addEventListener("pointermove", (event) => show(one.dataset.tip, event.clientX, event.clientY));
+    for (const kind of ["pointermove", "pointerdown"]) one.addEventListener(kind, (event) => show(one.dataset.tip, event.clientX, event.clientY));
     one.addEventListener("pointerleave", hide);
   }
   addEventListener("scroll", hide, { passive: true });
