@@ -81,16 +81,20 @@ def traced(
         if block.tensor in excluded:
             couplings.freeze_first(block, f"is excluded by {excluded[block.tensor]!r}")
     coupled = couple(couplings)
+    layers = attribute_rules(model)
+    # What a layer of torch calls its widths follows its own weight, whatever else has the same length.
+    known = {(rule.module, rule.attribute) for rule in layers if rule.axis in couplings.blocks}
+    splits = [rule for rule in split_rules(model, couplings) if (rule.module, rule.attribute) not in known]
     space = PruningSpace(
         coupled.groups,
         coupled.frozen,
         fingerprint(model),
         coupled.axis_sizes,
-        (*attribute_rules(model), *feature_rules(model, example_inputs), *split_rules(model, couplings)),
+        (*layers, *feature_rules(model, example_inputs), *splits),
         coupled.single_sided,
         coupled.consumers,
         workload(model, couplings, coupled.groups, samples_in(model, example_inputs)),
-        size_rules(couplings),
+        tuple(rule for rule in size_rules(couplings) if (rule.module, rule.attribute) not in known),
         norm_rules(couplings),
     )
     return Traced(space, coupled.splits, couplings.keeps_state)

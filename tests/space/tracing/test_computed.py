@@ -176,3 +176,24 @@ def test_unknown_parametrizations_are_followed_or_left_alone():
     found = ep.analyze(model, image().double())
     assert [group.name for group in found.groups] == ["0"]
     assert_exact(model, image().double(), found, keeps=(0.5,))
+
+
+def test_as_many_outputs_as_inputs_are_told_apart():
+    layers = [
+        nn.Conv2d(3, 8, 1),
+        nn.ReLU(),
+        Scaled(8, 8, 3, padding=1),
+        nn.ReLU(),
+        Scaled(8, 8, 1),
+        nn.ReLU(),
+        nn.Conv2d(8, 4, 1),
+    ]
+    model, x = randomise(nn.Sequential(*layers)).double(), image().double()
+    space = ep.analyze(model, x)
+    assert [group.size for group in space.groups] == [8, 7, 8]
+    assert_exact(model, x, space)
+    bits = space.random_bits(1.0, 0)
+    bits[: space.groups[0].stop - 2] = False  # two of the first, all of the others
+    small = ep.prune(model, space.plan(bits))
+    assert (small[2].in_channels, small[2].out_channels, small[4].out_channels) == (2, 8, 8)
+    assert ep.verify(model, space.plan(bits), x).relative < 1e-12

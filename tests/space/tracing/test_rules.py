@@ -199,3 +199,19 @@ def test_normalisations_of_the_last_dimension(norm, expected):
 )
 def test_convolutions_read_channels_by_group(layer, channels, expected):
     assert units(layer, channels)[0] == expected
+
+
+def test_code_under_vmap_is_followed():
+    inner = nn.Linear(8, 8)
+    model = nn.Sequential(nn.Linear(5, 8), Mapped(inner), nn.Linear(8, 3))
+    space = trace_space(model, torch.randn(4, 5))
+    assert {group.name: group.size for group in space.groups} == {"0": 8, "1.inner": 8}
+
+
+class Mapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return torch.vmap(lambda row: torch.tanh(self.inner(row)))(x)
