@@ -31,6 +31,20 @@ class Hidden(Branching):
         return self.fc(x) + (1 if bool(kept.sum() > 0) else 0)
 
 
+class Equal(Branching):
+    """Compares its data with something as a whole."""
+
+    def forward(self, x):
+        return self.fc(x) if torch.equal(x, torch.zeros_like(x)) else self.fc(-x)
+
+
+class SparseBranch(Branching):
+    """Reads its data out of a sparse tensor."""
+
+    def forward(self, x):
+        return self.fc(x) * (1 if float(torch.sparse.sum(x.to_sparse())) > 0 else -1)
+
+
 class FixedScale(Branching):
     """Reads a number that doesn't depend on the inputs: harmless."""
 

@@ -14,6 +14,7 @@ from evoprune.recipes.resnet_cifar10 import ResNet18, ResNet20, ResNet56
 from evoprune.testing.exporter_suite import dense, inputs, pruned
 from tests.exporters.odd_networks import (
     Branching,
+    Equal,
     FixedScale,
     Forgetful,
     Hidden,
@@ -22,6 +23,7 @@ from tests.exporters.odd_networks import (
     Noisy,
     NoSuchOperation,
     OnlyPairs,
+    SparseBranch,
     rows,
 )
 
@@ -94,7 +96,7 @@ def test_inputs_and_outputs_have_the_names_of_arguments_and_results(tmp_path):
     assert torch.allclose(found[0], network(tokens=rows(5), scale={"by": 2 * torch.ones(5, 1)})["logits"], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [Branching, Listing, Hidden])
+@pytest.mark.parametrize("kind", [Branching, Listing, Hidden, Equal])
 @pytest.mark.parametrize("to", ["onnx", "torchscript"])
 def test_network_that_reads_its_data_is_refused_with_the_line(tmp_path, capfd, kind, to):
     with pytest.raises(
@@ -106,6 +108,12 @@ def test_network_that_reads_its_data_is_refused_with_the_line(tmp_path, capfd, k
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_network_that_reads_its_data_out_of_something_else_is_refused_as_well(tmp_path):
+    with pytest.raises(UnsupportedModelError):
+        ep.export(SparseBranch(), "torchscript", tmp_path, rows(2))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("to", ["onnx", "torchscript"])
@@ -149,6 +157,18 @@ def test_file_past_tolerance_is_refused_and_nothing_is_left(tmp_path, monkeypatc
     with pytest.raises(SurgeryError, match=r"the onnx file differs by .* accepted are 1e-04") as caught:
         ep.export(pruned(), "onnx", tmp_path / "sub" / "model.onnx", inputs(1))
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_is_right_for_zeros_alone_is_refused(tmp_path, monkeypatch):
+    honest = onnx_file.OnnxFile.read
+    monkeypatch.setattr(
+        onnx_file.OnnxFile,
+        "read",
+        lambda self, network, path: lambda given: honest(self, network, path)(torch.zeros_like(given)),
+    )
+    with pytest.raises(SurgeryError, match="the onnx file differs"):
+        ep.export(OnlyPairs(), "onnx", tmp_path, torch.zeros(2, 4))
     assert list(tmp_path.iterdir()) == []
 
 

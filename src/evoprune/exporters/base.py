@@ -42,7 +42,7 @@ class Exporter(Protocol):
         """Whether example inputs are needed: True for whatever follows the network through a forward pass."""
 
     def write(self, network: Exportable, path: Path) -> None:
-        """Write the file.
+        """Write the file, and beside it, under the same stem, others that belong to it.
 
         Raises:
             UnsupportedModelError: The format can't express this network; says which part of it and why.

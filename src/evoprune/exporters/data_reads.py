@@ -17,8 +17,14 @@ from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.quiet import quiet
 from evoprune.rng import preserved_generators
 
-_READS: Final = (torch.ops.aten._local_scalar_dense.default,)
-"""What `bool`, `int`, `float` and `item` of a tensor end in."""
+_ATEN: Final = torch.ops.aten
+_READS: Final = (
+    _ATEN._local_scalar_dense.default,
+    _ATEN.equal.default,
+    _ATEN.allclose.default,
+    _ATEN.is_nonzero.default,
+)
+"""What `bool`, `int`, `float` and `item` of a tensor end in, and comparisons that give a bool of Python."""
 _COPIES: Final = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
 _TORCH: Final = Path(torch.__file__).parent
 
@@ -32,20 +38,31 @@ def refuse_data_reads(flat: nn.Module, tensors: Sequence[Tensor], what: str) -> 
         what: What the network is to be written as, for the message.
 
     Raises:
-        UnsupportedModelError: One does; says where.
+        UnsupportedModelError: One does, and where; or it can't be told whether one does.
     """
-    watch = _Watch(tensors)
-    with torch.no_grad(), preserved_generators(), quiet(), watch.functions, watch.operations:
-        try:
-            torch.jit.trace(flat, tuple(tensors), check_trace=False, strict=False)
-        except Exception:  # of whatever kind: whoever traces it in earnest says what is wrong
-            return
+    watch, name = _Watch(tensors), type(getattr(flat, "module", flat)).__name__
+    with watch.functions, watch.operations:
+        watched = _is_traced(flat, tensors)
     if watch.places:
-        name = type(getattr(flat, "module", flat)).__name__
         raise UnsupportedModelError(
             f"{name} decides by the values of its inputs in {watch.places[0]}; {what} would keep one way alone",
             "rewrite the branch with torch.where, or export the weights alone: safetensors",
         )
+    # What can't be traced at all is told of by whoever traces it in earnest.
+    if not watched and _is_traced(flat, tensors):
+        raise UnsupportedModelError(
+            f"it can't be told whether {name} decides by the values of its inputs; {what} would keep one way alone",
+            "use torch-export, which follows networks in another way, or export the weights alone: safetensors",
+        )
+
+
+def _is_traced(flat: nn.Module, tensors: Sequence[Tensor]) -> bool:
+    with torch.no_grad(), preserved_generators(), quiet():
+        try:
+            torch.jit.trace(flat, tuple(tensors), check_trace=False, strict=False)
+        except Exception:  # of whatever kind, in torch or in the network's own code
+            return False
+    return True
 
 
 class _Watch:
@@ -59,18 +76,28 @@ class _Watch:
             self.mark(tensor)
 
     def mark(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        # Held, so that no other memory gets its number.
-        self._from_inputs[storage._cdata] = storage
+        storage = _storage(tensor)
+        if storage is not None:
+            # Held, so that no other memory gets its number.
+            self._from_inputs[storage._cdata] = storage
 
     def depends(self, tree: Any) -> bool:
-        return any(one.untyped_storage()._cdata in self._from_inputs for one in tensors_in(tree))
+        """Whether it does; what has no memory of one piece counts as if."""
+        storages = map(_storage, tensors_in(tree))
+        return any(one is None or one._cdata in self._from_inputs for one in storages)
 
     def note(self) -> None:
         frames = [one for one in traceback.extract_stack() if _TORCH not in Path(one.filename).parents]
         own = [one for one in frames if Path(one.filename).parent != Path(__file__).parent]
         place = own[-1] if own else None
         self.places.append("its code" if place is None else f"{Path(place.filename).name}, line {place.lineno}")
+
+
+def _storage(tensor: Tensor) -> Any:
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # sparse tensors and their like
+        return None
 
 
 class _Operations(TorchDispatchMode):

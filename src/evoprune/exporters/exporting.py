@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from evoprune.data.trees import moved
 from evoprune.errors import EvopruneError, UsageError
 from evoprune.exporters.base import Exportable, Exporter
 from evoprune.exporters.file_check import FileCheck, check_file
@@ -20,6 +21,7 @@ from evoprune.nn_utils.comparison import Verification
 from evoprune.plugins import resolve
 
 STEM: Final = "model"
+_CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def export(
         # The format's own suffix: some libraries refuse others.
         part = folder / f"{target.stem}{exporter.suffix}"
         exporter.write(network, part)
-        check = check_file(network, exporter, part, to, real_inputs)
+        check = check_file(network, exporter, part, to, moved(real_inputs, _CPU))
         sizes = _moved(folder, {part.name: target})
     dense_bytes = None if dense is None else _dense_bytes(exporter, dense, example_inputs, target)
     return _exported(target, sum(sizes.values()), check, dense_bytes)
@@ -127,7 +129,7 @@ def exporter_of(to: str) -> Exporter:
 
 
 def _exportable(model: nn.Module, example_inputs: Any) -> Exportable:
-    return Exportable(clone(model).cpu().eval(), example_inputs)
+    return Exportable(clone(model).cpu().eval(), moved(example_inputs, _CPU))
 
 
 def _exported(target: Path, size: int, check: FileCheck | None, dense_bytes: int | None) -> Exported:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from evoprune.data.trees import tensors_in
+from evoprune.data.trees import map_tensors, tensors_in
 from evoprune.errors import EvopruneError, SurgeryError, UnsupportedModelError
 from evoprune.exporters.base import Exportable, Exporter, Runner
 from evoprune.exporters.quiet import first_line
@@ -67,7 +67,7 @@ class _Comparison:
 
     def made(self, real_inputs: Any) -> FileCheck:
         model, example = self.network.model, self.network.example_inputs
-        found, samples = [self._on(example)], samples_in(model, example)
+        found, samples = [self._on(example), *self._on_noise(example)], samples_in(model, example)
         others = _resized(model, example, samples + 1)
         takes_others = others is None or self._takes(others)
         if others is not None and takes_others:
@@ -91,6 +91,15 @@ class _Comparison:
             )
         return check
 
+    def _on_noise(self, example: Any) -> list[Verification]:
+        """On the example inputs with noise, since zeros hide much; nothing where the network doesn't take that."""
+        noisy = map_tensors(example, _with_noise)
+        try:
+            outputs_of(self.network.model, noisy)
+        except Exception:  # whatever a network may raise on values that it wasn't made for
+            return []
+        return [self._on(noisy)]
+
     def _takes(self, inputs: Any) -> bool:
         try:
             self._outputs(inputs)
@@ -104,6 +113,12 @@ class _Comparison:
                 return [tensor.detach() for tensor in tensors_in(self.runner(inputs))]
         except Exception as error:  # of whatever kind, inside a runtime
             raise UnsupportedModelError(f"what was written as {self.to} can't be run: {first_line(error)}") from error
+
+
+def _with_noise(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor + torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)).to(tensor)
 
 
 def _worst(found: list[Tensor], reference: list[Tensor]) -> Verification:
