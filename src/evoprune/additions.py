@@ -17,6 +17,7 @@ from evoprune.name_patterns import one_or_more
 from evoprune.python_terms import in_python_terms
 from evoprune.report.model_card import write_model_card
 from evoprune.report.summary import comparison_rows, notes, text_table
+from evoprune.report.timing_rows import timing_html
 from evoprune.run.factories.finetuning import finetune_config, finetune_run, finetune_source
 from evoprune.run.factories.finishing import choose, finish_config, finish_point, finish_source
 from evoprune.run.finetune import FINETUNED
@@ -130,7 +131,8 @@ class Finished:
 
     def _repr_html_(self) -> str:
         title, comparison = f"point {self.point}, finished, in {self.directory}", self._comparison
-        return html_table(title, ("", "baseline", "pruned", "change"), comparison_rows(comparison), notes(comparison))
+        headings = ("", "baseline", "pruned", "change")
+        return html_table(title, headings, comparison_rows(comparison), notes(comparison)) + timing_html(comparison)
 
 
 def finish(

@@ -36,6 +36,7 @@ from evoprune.plan import PruningPlan
 from evoprune.pruning import mask, prune, verify
 from evoprune.python_terms import SETTINGS, in_python_terms
 from evoprune.report.summary import comparison_rows, notes, text_table
+from evoprune.report.timing_rows import timing_html
 from evoprune.report.writer import ensure_report
 from evoprune.run.factories.runs import execute
 from evoprune.run.factories.stored import recipe_source, stored_config, target_of
@@ -128,7 +129,9 @@ class Result:
 
     def _repr_html_(self) -> str:
         headings, comparison = ("", "baseline", "pruned", "change"), self._comparison
-        return html_table(f"evoprune run in {self.directory}", headings, comparison_rows(comparison), notes(comparison))
+        title = f"evoprune run in {self.directory}"
+        table = html_table(title, headings, comparison_rows(comparison), notes(comparison))
+        return table + timing_html(comparison)
 
     @cached_property
     def _points(self) -> Points:

@@ -1,5 +1,5 @@
 from evoprune.report.summary import text_table
-from evoprune.report.timing_rows import slow_notes, timing_rows, untimed_notes
+from evoprune.report.timing_rows import slow_notes, timing_html, timing_rows, untimed_notes
 from evoprune.store.comparison import Comparison
 from evoprune.store.timings import PassTimes, TimedPass, Timings
 from tests.report.test_summary import BASELINE, PRUNED
@@ -46,3 +46,11 @@ def test_older_comparisons_have_no_times():
     comparison = Comparison.from_json({"baseline": BASELINE, "pruned": PRUNED})
     assert timing_rows(comparison) == []
     assert "forward pass" not in text_table(comparison)
+
+
+def test_notebooks_have_the_rows_and_the_causes_as_text():
+    page = timing_html(compared(FAST, SLOW))
+    assert "<td" in page
+    assert "0.200 ±0.010" in page
+    assert "- launch-bound: 4 times" in page
+    assert timing_html(Comparison.from_json({"baseline": BASELINE, "pruned": PRUNED})) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from evoprune.html_tables import html_table
 from evoprune.store.comparison import Comparison
 from evoprune.store.timings import PassTimes, TimedPass
 
@@ -41,6 +42,12 @@ def untimed_notes(comparison: Comparison) -> list[str]:
 def timing_notes(comparison: Comparison) -> list[str]:
     """All that is said below the rows."""
     return [*untimed_notes(comparison), *slow_notes(comparison)]
+
+
+def timing_html(comparison: Comparison) -> str:
+    """The rows and what is said below them, for notebooks; empty for older runs."""
+    rows = [row for row, _ in timing_rows(comparison)]
+    return html_table(TIMING_TITLE, TIMING_HEADINGS, rows, timing_notes(comparison)) if rows else ""
 
 
 def _runtime(one: TimedPass) -> str:
