@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 SIZE = 6
 
@@ -51,7 +52,70 @@ def _into_place(x, y):
     return out + x
 
 
+class Parts(nn.Module):
+    """Unequal parts, whose sizes stand in an attribute."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes = sizes
+
+    def forward(self, x):
+        return list(x.split(self.sizes, 1))
+
+
+class Beginning(nn.Module):
+    """A beginning and an end, whose border stands in an attribute."""
+
+    def __init__(self, border):
+        super().__init__()
+        self.first_channels = border
+
+    def forward(self, x):
+        return [x[:, : self.first_channels], x[:, self.first_channels :]]
+
+
+class Offset(nn.Module):
+    """A tensor of one number whose size stands in an attribute."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.hidden_size = width
+
+    def forward(self, x):
+        return x.relu() * torch.full((1, self.hidden_size, 1, 1), 0.5, dtype=x.dtype) + x.new_ones(x.shape)
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose weight has mean 0 and variance 1 for every output."""
+
+    def forward(self, x):
+        variance, mean = torch.var_mean(self.weight, dim=[1, 2, 3], keepdim=True, unbiased=False)
+        weight = (self.weight - mean) / torch.sqrt(variance + 1e-3)
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def _computed(width, outputs, kind):
+    if kind == 0:
+        return Standardised(width, outputs, 3, padding=1)
+    conv = nn.Conv2d(width, outputs, 3, padding=1)
+    return parametrizations.weight_norm(conv) if kind == 1 else parametrizations.spectral_norm(conv)
+
+
+def _scattered(x):
+    index = torch.arange(len(x)).flip(0)
+    return torch.zeros_like(x).index_add(0, index, x) + x.new_zeros(x.shape).scatter_add_(
+        0, index.view(-1, 1, 1, 1).expand_as(x), x
+    )
+
+
 RUN = {
+    "parts": lambda t, m, n: m(t[0]),
+    "offset": lambda t, m, n: [m(t[0])],
+    "sum_gate": lambda t, m, n: [t[0] * t[0].sum(1, keepdim=True).tanh()],
+    "expand": lambda t, m, n: [t[0] + t[0].amax((2, 3), keepdim=True).amax(1, keepdim=True).expand_as(t[0])],
+    "expand_norm": lambda t, m, n: [t[0] / (t[0].pow(2).sum(1, keepdim=True) + 1).sqrt().expand_as(t[0])],
+    "scattered": lambda t, m, n: [_scattered(t[0])],
+    "shape_only": lambda t, m, n: [t[0] * float(t[0][:, -1].shape[-1])],
     "layer": lambda t, m, n: [m(t[0])],
     "relu": lambda t, m, n: [functional.relu(t[0])],
     "sigmoid": lambda t, m, n: [t[0].sigmoid()],
@@ -130,7 +194,7 @@ def _random_step(rng, add, conv, widths, layers, steps):
     other = int(rng.choice(same))
     even = width % 2 == 0 and width >= 4
     kind = str(rng.choice(
-        ["conv", "conv", "conv", "norm", "norm", "grouped", "depthwise", "linear", "again", "transposed", *RUN]
+        ["conv", "conv", "conv", "norm", "norm", "grouped", "depthwise", "linear", "again", "transposed", "computed", *RUN]
     ))  # fmt: skip
     if kind == "conv":
         conv(source, int(rng.choice([4, 6, 8, width])))
@@ -139,11 +203,20 @@ def _random_step(rng, add, conv, widths, layers, steps):
         norm = [
             nn.BatchNorm2d(width), nn.GroupNorm(groups, width), nn.GroupNorm(width, width), nn.PReLU(width),
             nn.InstanceNorm2d(width, affine=True), nn.GroupNorm(1, width), nn.BatchNorm2d(width, affine=False),
-            nn.BatchNorm2d(width, track_running_stats=False), nn.InstanceNorm2d(width),
-        ][int(rng.integers(9))]  # fmt: skip
+            nn.BatchNorm2d(width, track_running_stats=False), nn.InstanceNorm2d(width), nn.GroupNorm(groups, width, affine=False),
+        ][int(rng.integers(10))]  # fmt: skip
         add("layer", [source], [width], norm)
     elif kind == "grouped" and even:
         add("layer", [source], [width], nn.Conv2d(width, width, 3, padding=1, groups=2))
+    elif kind == "computed":
+        outputs = int(rng.choice([4, 6, width]))
+        add("layer", [source], [outputs], _computed(width, outputs, int(rng.integers(3))))
+    elif kind == "parts" and width > 3:
+        border = int(rng.integers(1, width))
+        layer = Beginning(border) if rng.integers(2) else Parts([border, width - border])
+        add(kind, [source], [border, width - border], layer)
+    elif kind == "offset":
+        add(kind, [source], [width], Offset(width))
     elif kind == "depthwise":
         times = int(rng.integers(1, 3))
         add("layer", [source], [width * times], nn.Conv2d(width, width * times, 3, padding=1, groups=width))
@@ -151,7 +224,9 @@ def _random_step(rng, add, conv, widths, layers, steps):
         groups = int(rng.choice([1, 2, width])) if even else 1
         add("layer", [source], [width], nn.ConvTranspose2d(width, width, 3, padding=1, groups=groups))
     elif kind == "linear":
-        layer = [nn.LayerNorm(width), nn.Linear(width, 6), nn.RMSNorm(width)][int(rng.integers(3))]
+        layer = [
+            nn.LayerNorm(width), nn.Linear(width, 6), nn.RMSNorm(width), nn.LayerNorm(width, elementwise_affine=False)
+        ][int(rng.integers(4))]  # fmt: skip
         add("channel_last", [source], [6 if isinstance(layer, nn.Linear) else width], layer)
     elif kind == "again":
         known = [s for s in steps if s.layer >= 0 and s.kind == "layer" and widths[s.sources[0]] == width]
@@ -187,5 +262,6 @@ def _random_step(rng, add, conv, widths, layers, steps):
     elif kind == "unpixel" and width < 8:
         add(kind, [source], [4 * width])
     elif kind in {"relu", "sigmoid", "flip", "roll", "mean_gate", "max_gate", "softmax", "softmax_space", "no_grad", "detach",
-                  "pool", "transpose", "index", "gram", "cumsum", "unfold_fold"}:  # fmt: skip
+                  "pool", "transpose", "index", "gram", "cumsum", "unfold_fold",
+                  "sum_gate", "expand", "expand_norm", "scattered", "shape_only"}:  # fmt: skip
         add(kind, [source], [width])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,12 +100,24 @@ def _components(couplings: Couplings) -> Components:
     for atoms, reason in couplings.frozen:
         for component in np.unique(of[atoms]):
             reasons.setdefault(int(component), reason)
+    for atoms, reason in couplings.pairs:
+        lonely = _lonely(of[atoms[atoms != FIXED]], reasons, bool((atoms == FIXED).any()))
+        if lonely is not None:
+            reasons[lonely] = reason
     free = np.zeros(total, dtype=np.bool_)
     for consumed in couplings.consumed:
         free[of[consumed]] = True
     free[of[FIXED]] = False
     free[list(reasons)] = False
     return Components(of, reasons, free)
+
+
+def _lonely(components: NDArray[np.int64], reasons: Mapping[int, str], fixed: bool) -> int | None:
+    """A component to keep so that never a single position is left of those that are at `components`; None where none has to."""
+    live, counts = np.unique(components[~np.isin(components, list(reasons))], return_counts=True)
+    if fixed or not live.size or counts.sum() < len(components) or counts.min() > 1:
+        return None
+    return int(components[0])
 
 
 def _units(

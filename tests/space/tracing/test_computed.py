@@ -123,7 +123,7 @@ def test_pruned_layers_know_their_widths_and_train(name):
 def test_grouped_convolution_with_standardised_weights(conv):
     model, x = network(conv=conv, groups=4), image().double()
     space = ep.analyze(model, x)
-    assert [group.size for group in space.groups] == [2, 2, 6]
+    assert [group.size for group in space.groups] == [2, 3, 6]
     assert_exact(model, x, space)
 
 
@@ -197,3 +197,11 @@ def test_as_many_outputs_as_inputs_are_told_apart():
     small = ep.prune(model, space.plan(bits))
     assert (small[2].in_channels, small[2].out_channels, small[4].out_channels) == (2, 8, 8)
     assert ep.verify(model, space.plan(bits), x).relative < 1e-12
+
+
+def test_two_inputs_stay_only_where_a_unit_is_a_single_one():
+    layers = [nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.ReLU(), ByMoments(8, 6, 1), nn.ReLU(), nn.Conv2d(6, 4, 1)]
+    model, x = randomise(nn.Sequential(*layers)).double(), image().double()
+    space = ep.analyze(model, x)
+    assert [group.size for group in space.groups] == [4, 6]
+    assert_exact(model, x, space)

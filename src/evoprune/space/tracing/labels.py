@@ -117,6 +117,7 @@ class Couplings:
 
     Attributes:
         alike: Pairs of labels of parameters that a weight is computed from, so that what reads one reads the other.
+        pairs: Labels of which at least two positions have to stay, and why.
         keeps_state: Whether a pass changed what the model keeps besides its parameters.
     """
 
@@ -128,6 +129,7 @@ class Couplings:
         self.consumed: list[Vector] = []
         self.alike: list[tuple[Vector, Vector]] = []
         self.multiplied: list[Vector] = []
+        self.pairs: list[tuple[Vector, str]] = []
         self.productions: list[Production] = []
         self.splits: list[Split] = []
         self.reshapes: list[Split] = []

@@ -59,7 +59,7 @@ def passes_statistics(call: Call, dims: Dims) -> bool:
     if weight is not None and 1 in read:
         call.couplings.plain_norms.append(PlainNorm(call.tracer.module, read[1]))
         if weight[0, 0].numel() == 1:  # of a single number there are no statistics
-            call.freeze(read[1][:1], "stays, so that there are two to standardise,")
+            call.couplings.pairs.append((read[1], f"stays, so that there are two to standardise, by {call.where}"))
     return True
 
 
