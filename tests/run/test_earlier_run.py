@@ -15,7 +15,7 @@ from evoprune.nn_utils.weights import put_weights, read_weights
 from evoprune.run.factories.channels import channel_target
 from evoprune.run.factories.runs import execute
 from evoprune.run.factories.stored import stored_config
-from evoprune.run.problem import RecipeSource
+from evoprune.run.problem import Problem, RecipeSource
 from evoprune.run.stored_encoding import stored_encoding
 from evoprune.store.journal import read_journal
 from evoprune.testing.executor_jobs import TINY
@@ -68,10 +68,10 @@ class Line:
 def lines(directory):
     """All candidates of a run, decoded."""
     config = stored_config(directory)
-    model, _, inputs = tiny_recipe(seed=config.run.seed)
+    model, task, inputs = tiny_recipe(seed=config.run.seed)
     path = directory / "baseline/model.safetensors"
     put_weights(model, read_weights(path), str(path))
-    encoding = stored_encoding(directory, channel_target(config), model.eval(), inputs)
+    encoding = stored_encoding(directory, channel_target(config), model.eval(), Problem(model, task, inputs))
     return [
         Line(one.tags, one.generation, encoding.decode(one.genome), dict(encoding.widths(one.genome)))
         for one in read_journal(directory / JOURNAL)
