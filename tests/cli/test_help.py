@@ -1,7 +1,10 @@
 """Help, examples in it, and what a shell completes."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -68,3 +71,22 @@ def test_recipes_are_completed():
 
 def test_completion_can_be_installed(evoprune):
     assert "--install-completion" in evoprune("--help").out
+
+
+def test_shell_is_offered_commands_and_recipes():
+    program = "import sys; sys.argv = ['evoprune']; from evoprune.cli.app import main; main()"
+
+    def offered(words):
+        environment = {
+            **os.environ,
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+            "_EVOPRUNE_COMPLETE": "complete_bash",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout.split()
+
+    assert offered("evoprune fin") == ["finish", "finetune"]
+    assert offered("evoprune run lenet5-t") == ["lenet5-tanh-mnist"]
