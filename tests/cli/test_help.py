@@ -84,7 +84,7 @@ def test_shell_is_offered_commands_and_recipes():
             "_EVOPRUNE_COMPLETE": "complete_bash",
         }
         done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", program], check=False, env=environment, capture_output=True, text=True, timeout=60
         )
         return done.stdout.split()
 
