@@ -27,6 +27,6 @@ def html_table(
 
 def _cells(row: Sequence[str], tag: str) -> str:
     return "".join(
-        f'<{tag} style="text-align:{"right" if number else "left"}">{html.escape(cell)}</{tag}>'
+        f'<{tag} style="padding:0.1em 0.6em;text-align:{"right" if number else "left"}">{html.escape(cell)}</{tag}>'
         for number, cell in enumerate(row)
     )
