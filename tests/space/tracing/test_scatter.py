@@ -112,3 +112,57 @@ def test_experts_of_grouped_products_have_widths():
         for group in space.groups:
             bits[group.start : group.start + count] = True
         assert ep.verify(model, space.plan(bits), x).agrees
+
+
+class Masked(nn.Module):
+    """wav2vec 2.0's: some steps are replaced by a learnt vector."""
+
+    def __init__(self, put):
+        super().__init__()
+        self.stem, self.head, self.put = nn.Linear(5, 8), nn.Linear(8, 3), put
+        self.filler = nn.Parameter(torch.randn(8))
+
+    def forward(self, x):
+        return self.head(self.put(self.stem(x), self.filler).tanh())
+
+
+def by_mask(y, filler):
+    mask = torch.tensor([[True, False, True, False], [False, False, True, True]])
+    y = y.clone()
+    y[mask] = filler
+    return y
+
+
+def by_numbers(y, filler):
+    return y.index_put((torch.tensor([0, 1]), torch.tensor([2, 3])), torch.stack([filler, filler * 2]), accumulate=True)
+
+
+def rows_from_another(y, filler):
+    y = y.clone()
+    y[torch.tensor([1])] = y[:1] + filler
+    return y
+
+
+def into_zeros(y, filler):
+    found = y.new_zeros(y.shape)
+    found[torch.tensor([[True, False, True, False]] * 2)] = filler
+    return found + y
+
+
+def channels(y, filler):
+    y = y.clone()
+    y[:, :, torch.tensor([0, 3])] = filler[:2]
+    return y
+
+
+@pytest.mark.parametrize(
+    ("put", "units"),
+    [(by_mask, 8), (by_numbers, 8), (rows_from_another, 8), (into_zeros, 8), (channels, 0)],
+    ids=lambda one: str(one)[:20],
+)
+def test_rows_are_written_by_index(put, units):
+    model, x = randomise(Masked(put)).double(), torch.randn(2, 4, 5, dtype=torch.float64)
+    space = ep.analyze(model, x)
+    assert space.size == units
+    if units:
+        assert_exact(model, x, space)

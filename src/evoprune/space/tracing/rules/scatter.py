@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from evoprune.space.tracing.rules.call import Call, Dims
@@ -80,4 +81,30 @@ def grouped_product(call: Call) -> None:
         if not two.active:
             call.produce(two.dims[2], "linear")
     assert isinstance(call.result, Tensor)
+    call.put(dims)
+
+
+@rule("index_put", "index_put_", "_unsafe_index_put")
+def put_by_index(call: Call) -> None:
+    """Values go to rows that indices of the first dimensions choose; the other dimensions meet position by position."""
+    target, values = call.arg("self"), call.arg("values")
+    indices = call.arg("indices")
+    masks = [index.dim() if index.dtype in {torch.bool, torch.uint8} else 1 for index in indices if index is not None]
+    rows = sum(masks)
+    if any(index is None or call.dims(index) for index in indices) or values.dim() > target.dim() - rows + 1:
+        for tensor in call.operands:
+            call.freeze_dims(call.dims(tensor), "is written to by an index")
+        call.put({})
+        return
+    dims: Dims = {}
+    for dim, atoms in call.dims(target).items():
+        if dim < rows:
+            call.freeze(atoms, "is written to by an index")
+    for dim in range(rows, target.dim()):
+        joined = call.join([part(call, tensor, dim - target.dim()) for tensor in (target, values)])
+        if joined is not None:
+            dims[dim] = joined
+            follow_fresh(call, [target], joined, dim - target.dim())
+    if values.dim() == target.dim() - rows + 1:
+        call.freeze_dims({dim: atoms for dim, atoms in call.dims(values).items() if dim == 0}, "is written by an index")
     call.put(dims)
