@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from evoprune.channels.analyze import analyze
-from evoprune.channels.self_check import SelfCheck, generic_copy
+from evoprune.channels.generic import generic_copy
+from evoprune.channels.self_check import SelfCheck
 from evoprune.channels.trial_cuts import Trial
 from evoprune.space.analysis import trace_space
 from evoprune.space.tracing.rules import registry

@@ -100,7 +100,7 @@ def test_sizes_kept_in_attributes_follow():
         "blocks.1.attn.qkv": 3,
         "blocks.1.fc1": 20,
     }
-    assert sizes("swin") == {"reduce": 16}
+    assert sizes("swin") == {"patch": 2, "reduce": 16}
     assert sizes("res2net") == {"conv1.0": 3, "convs.2.0": 3, "conv3": 8}
     assert sizes("encoder") == {
         "0": 12, "1.layers.0.self_attn": 3, "1.layers.0.linear1": 20, "1.layers.1.self_attn": 3, "1.layers.1.linear1": 20,

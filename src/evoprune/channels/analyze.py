@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from evoprune.channels.self_check import SelfCheck, generic_copy
+from evoprune.channels.generic import generic_copy
+from evoprune.channels.passes import Passes
+from evoprune.channels.proof import Proof
+from evoprune.channels.self_check import SelfCheck
+from evoprune.channels.traces import Traces
 from evoprune.data.used_outputs import Outputs, UsedOutputs
-from evoprune.errors import UnsupportedModelError
 from evoprune.nn_utils.keeping import state_kept
 from evoprune.nn_utils.quantised import require_unquantised
-from evoprune.space.analysis import trace_space, traced
+from evoprune.space.analysis import Traced, trace_space, traced
 from evoprune.space.coupling import STUCK
 from evoprune.space.pruning_space import PruningSpace
-
-_OTHER_READINGS = (-2, -3, -1)
 
 
 @torch.inference_mode(False)
@@ -60,28 +60,15 @@ def _checked_space(
     model: nn.Module, example_inputs: Any, exclude: str | Sequence[str], outputs: UsedOutputs
 ) -> PruningSpace:
     found = traced(model, example_inputs, exclude, outputs=outputs)
+    passes, samples = Passes(found.passes), found.space.workload.samples
     if not found.space.groups and STUCK not in found.splits:
         return found.space
-    checker = SelfCheck(generic_copy(model), example_inputs, model, keeps_state=found.keeps_state, outputs=outputs)
-    training = checker.fails_in_training(found.space)
-    if training:
-        with suppress(UnsupportedModelError):  # a model that can't be trained on the inputs
-            found = traced(model, example_inputs, exclude, training=True, outputs=outputs)
-    best, failed = checker.refine(found.space)
-    splits = found.splits
-    readings: dict[str, int] = {}
-    for reading in _OTHER_READINGS:
-        blamed = {module for name in (*failed, STUCK) for module in splits.get(name, ())}
-        if not blamed:
-            break
-        tried = readings | dict.fromkeys(blamed, reading)
-        found = traced(model, example_inputs, exclude, tried, training=training, outputs=outputs)
-        other, still_failed = checker.refine(found.space)
-        if _extent(other) > _extent(best):
-            best, failed, splits, readings = other, still_failed, found.splits, tried
-    return best
+    checker = SelfCheck(
+        generic_copy(model), example_inputs, model, keeps_state=found.keeps_state, outputs=outputs, passes=passes
+    )
 
+    def retrace(readings: Mapping[str, int], after: Traced | None) -> Traced:
+        return traced(model, example_inputs, exclude, readings, outputs=outputs, after=after, samples=samples)
 
-def _extent(space: PruningSpace) -> int:
-    """How many positions of parameters a space can remove."""
-    return sum(len(member.index) for group in space.groups for member in group.members)
+    traces = Traces(model, found, retrace, passes)
+    return Proof(traces, checker, passes, lambda _: None).proven()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from evoprune.channels.journey import Journey, followed
 from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
 from evoprune.errors import in_words
 from evoprune.nn_utils.comparison import compare
@@ -34,6 +35,9 @@ class Rehearsal:
         tolerance: Accepted relative difference in float32.
         watch: Sees to it that the pruned network has nothing to do with the original; None where that was seen before.
         outputs: What of the outputs is compared.
+        journey: How far the pruned network came in its last run.
+        passes: Number of forward passes so far, those that stopped included.
+        difference: By how much of the largest output the last two runs differed.
     """
 
     pruned: nn.Module
@@ -43,6 +47,9 @@ class Rehearsal:
     tolerance: float
     watch: Watch | None = None
     outputs: UsedOutputs = EVERYTHING
+    journey: Journey = field(default_factory=Journey)
+    passes: int = 0
+    difference: float = 0.0
 
     def evaluate(self, calls: int = 1) -> tuple[str, int, int]:
         """Compare outputs in evaluation mode, of several calls in a row.
@@ -55,7 +62,7 @@ class Rehearsal:
         """
         count = Watch([]) if self.watch is not None else None
         for _ in range(calls):
-            found = self._run_pruned(self.outputs)
+            found = self.run_pruned(self.outputs)
             if isinstance(found, Exception):
                 return f"{STOPS} ({in_words(found)})", 0, 0
             problem = self._difference(found, self._run_reference(count), self.tolerance)
@@ -74,10 +81,11 @@ class Rehearsal:
         """
         draws, expected_draws = CommonDraws(), CommonDraws()
         used = Forgiving(self.outputs)
-        found = self._run_pruned(used, training=True, draws=draws)
+        found = self.run_pruned(used, training=True, draws=draws)
         used.gave_up = False
         try:
             with expected_draws:
+                self.passes += 1
                 backward = isinstance(found, Exception)  # if the reference can't do it either, it isn't the cut
                 expected = run_through(self.reference, self.inputs, training=True, backward=backward, gather=used)
         except Exception:
@@ -93,14 +101,18 @@ class Rehearsal:
         return f"in training, {problem}" if problem else ""
 
     def _run_reference(self, count: Watch | None) -> list[Tensor]:
+        self.passes += 1
         return run_through(self.reference, self.inputs, count, gather=self.outputs)
 
-    def _run_pruned(
+    def run_pruned(
         self, gather: Gather, *, training: bool = False, draws: AbstractContextManager[Any] | None = None
     ) -> list[Tensor] | Exception:
+        """Run the pruned network alone: its outputs, or the error that it stops with."""
         found: list[Tensor] | Exception
+        self.journey = Journey(summarised=True)
+        self.passes += 1
         try:
-            with draws or nullcontext():
+            with draws or nullcontext(), followed(self.pruned, self.journey):
                 found = run_through(self.pruned, self.inputs, self.watch, training=training, gather=gather)
         except Exception as error:
             found = error
@@ -114,6 +126,7 @@ class Rehearsal:
         except Exception as error:
             return f"{STOPS} ({in_words(error)})"
         accepted = min(found.tolerance, tolerance) if found.dtype == torch.float32 else found.tolerance
+        self.difference = found.relative
         if found.relative <= accepted:
             return ""
         return f"the pruned network differs from the masked one by {found.relative:.1g} of its largest output"

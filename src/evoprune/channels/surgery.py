@@ -138,7 +138,10 @@ def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Attr
     for path, values in attributes.items():
         module = model.get_submodule(path)
         for name, value in values.items():
-            setattr(module, name, value)
+            if isinstance(value, tuple) and isinstance(getattr(module, name), list):
+                setattr(module, name, list(value))
+            else:
+                setattr(module, name, value)
         if isinstance(module, nn.RNNBase):
             module.flatten_parameters()
         if type(module) is nn.MultiheadAttention:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -17,9 +18,6 @@ from evoprune.space.groups import Group
 from evoprune.space.pruning_space import PruningSpace
 
 _SEED: Final = 20240807
-_MOST_WIDTHS: Final = 2
-"""Widths of what can't be pruned that are tried for everything else, in small models."""
-
 
 Bits = NDArray[np.bool_]
 
@@ -30,7 +28,7 @@ class Trial:
 
     Attributes:
         number: Half of each group for 0, any other share for higher numbers.
-        width: Positions that every group keeps instead, whatever its size; those that are narrower stay whole.
+        width: Positions that every group keeps instead, but for those that are narrower, which stay whole for 0.
         noise: Whether what is removed is filled with noise in the reference.
         training: Whether the networks run in training mode, forward and backward.
         calls: Number of forward passes in a row.
@@ -52,56 +50,74 @@ class Trial:
         """[space.size], True for what stays."""
         bits = np.ones(space.size, dtype=np.bool_)
         chosen = {group.name for group in groups}
+        kept: dict[str, Fraction] = {}
         for place, group in enumerate(space.groups):
             generator = np.random.default_rng((_SEED, self.number, place))
             order = generator.permutation(group.size)
-            share = self._share(group, generator)
+            taken = {kept[name] for name in space.neighbours[group.name] if name in kept}
+            share = self._share(group, generator, taken)
+            kept[group.name] = Fraction(group.size - share, group.size)
             if group.name in chosen:
                 bits[group.start + order[:share]] = False
         return bits
 
-    def _share(self, group: Group, generator: np.random.Generator) -> int:
-        """How many units go."""
-        if self.width is not None:
-            return max(0, group.size - max(1, self.width // _per_unit(group)))
+    def _share(self, group: Group, generator: np.random.Generator, taken: Collection[Fraction]) -> int:
+        """How many units go; where it is random, another part than goes of a neighbour: code may work out one from the other."""
+        gone = 0 if self.width is None else group.size - max(1, self.width // _per_unit(group))
+        if gone > 0 or (self.width is not None and not self.number):
+            return max(0, gone)
         half = group.size // 2
-        if self.number == 0 or group.size < 3:
+        if self.number == 0:
             return half
+        if group.size < 3:
+            return 0 if Fraction(1, 2) in taken else half
         share = 1 + int(generator.integers(group.size - 2))
-        return group.size - 1 if share == half else share
+        first = group.size - 1 if share == half else share
+        several = [first, *(other for other in range(1, group.size) if other not in (first, half)), half]
+        return next((one for one in several if Fraction(group.size - one, group.size) not in taken), first)
 
 
-def trials(space: PruningSpace, fixed_widths: Sequence[int], *, many: bool, keeps_state: bool) -> list[Trial]:
-    """What to try, cheap forward passes allowing `many` or not.
+def trials(
+    space: PruningSpace, fixed_widths: Sequence[int], widths: Sequence[int], *, keeps_state: bool
+) -> list[Trial]:
+    """What a space has to pass, each a different cut: random shares, a single unit of everything, and equal widths in training.
 
     Equal widths of everything are tried, since code may ask whether two are equal, and a single unit of each, since code may
-    take that dimension away (`squeeze`); in training mode as well, where other tensors are read.
+    take that dimension away (`squeeze`). Those in training mode read tensors that evaluation may leave alone.
 
     Args:
         space: Pruning space with at least one group.
         fixed_widths: Widths of dimensions that stay; others may come to equal them.
-        many: Whether passes are cheap.
-        keeps_state: Whether a pass changes what the model keeps.
+        widths: Those of them that have to be tried.
+        keeps_state: Whether a pass changes what the model keeps: the model is cut after a pass, and runs twice.
     """
     widest = max(_width(group) for group in space.groups)
-    least = min(_width(group) for group in space.groups)
-    known = [width for width in fixed_widths if 1 < width < widest]
-    common = next((width for width in known if width < least), 0) or least // 2
-    equal = [common] if common > 1 else []
-    state = [Trial(calls=2), Trial(warm=True)] if keeps_state else []
-    if not many:
-        narrow = Trial(5, next(iter(equal), None), training=True)  # the only one that runs backward
-        return [Trial(1, noise=True), narrow, Trial(width=1), *state]
-    others = [width for width in known if width != common][:_MOST_WIDTHS]
+    asked = [width for width in widths if width < widest]
+    equal = Trial(5, _common(space, fixed_widths), training=True)
     return [
-        Trial(),
-        *(Trial(number, noise=True) for number in range(1, 5)),
-        *(Trial(5, width) for width in (*equal, *others)),
+        Trial(1, next(iter(asked), None), noise=True, calls=2 if keeps_state else 1, warm=keeps_state),
+        equal,
         Trial(width=1),
-        Trial(training=True),
-        Trial(width=1, training=True),
-        *state,
+        *(Trial(5, width) for width in asked[1:]),
     ]
+
+
+def further_trials(space: PruningSpace, fixed_widths: Sequence[int]) -> list[Trial]:
+    """What small models are tried with besides, as far as there is room: other shares, and another width that stays."""
+    known = _known(space, fixed_widths)
+    others = [width for width in known if width != _common(space, fixed_widths)]
+    return [Trial(2, noise=True), *(Trial(5, width) for width in others[:1])]
+
+
+def _common(space: PruningSpace, fixed_widths: Sequence[int]) -> int | None:
+    least = min(_width(group) for group in space.groups)
+    common = next((width for width in _known(space, fixed_widths) if width < least), 0) or least // 2
+    return common if common > 1 else None
+
+
+def _known(space: PruningSpace, fixed_widths: Sequence[int]) -> list[int]:
+    widest = max(_width(group) for group in space.groups)
+    return [width for width in fixed_widths if 1 < width < widest]
 
 
 def widths_that_stay(model: nn.Module, example_inputs: object, space: PruningSpace) -> list[int]:

@@ -76,8 +76,7 @@ def _compared(found: list[Tensor], reference: list[Tensor], used: UsedOutputs) -
 
 def in_float64(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
     """Copies in float64 if the model runs in it, else the model and inputs as they are."""
-    wide = clone(model).double()
-    inputs = map_tensors(example_inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    wide, inputs = wide_copies(model, example_inputs)
     try:
         with undisturbed(wide):
             call_model(wide, inputs)
@@ -86,3 +85,9 @@ def in_float64(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
             run_example(model, example_inputs)
         return model, example_inputs
     return wide, inputs
+
+
+def wide_copies(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
+    """Copies in float64, whether the model runs in it or not."""
+    inputs = map_tensors(example_inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    return clone(model).double(), inputs

@@ -24,12 +24,17 @@ _TOLERANCE: Final = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
 _SEQUENTIAL: Final = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
-def samples_in(model: nn.Module, example_inputs: Any) -> int:
+def samples_in(model: nn.Module, example_inputs: Any, outputs: Sequence[Tensor] | None = None) -> int:
     """Number of samples in the inputs of one forward pass; the model is untouched.
 
     The first of the first two dimensions that is one long or whose entries don't depend on each other counts the samples; inputs
     without one are a single sample. Where all depend on each other, as in a network that compares the samples of a batch, it is
-    the first dimension that inputs and outputs share.
+    the first dimension that inputs and outputs share. Nothing is run where the layer that reads the inputs decides.
+
+    Args:
+        model: Any module.
+        example_inputs: Inputs of one forward pass.
+        outputs: All tensors of the outputs for them, if they are known.
 
     Raises:
         UnsupportedModelError: The model can't run on the inputs.
@@ -39,8 +44,8 @@ def samples_in(model: nn.Module, example_inputs: Any) -> int:
     given = [tensor for tensor in tensors_in(example_inputs) if tensor.dim() > 0]
     if not given:
         return 1
-    outputs, place = _place(model, example_inputs, given)
-    return _by_shape(model, given, outputs) if place is None else given[0].shape[place]
+    found, place = _place(model, example_inputs, given, outputs)
+    return _by_shape(model, given, found) if place is None else given[0].shape[place]
 
 
 def at_batch(model: nn.Module, example_inputs: Any, batch: int) -> Any:
@@ -79,19 +84,44 @@ def at_batch(model: nn.Module, example_inputs: Any, batch: int) -> Any:
     return example_inputs if batch == samples else map_tensors(example_inputs, repeated)
 
 
-def _place(model: nn.Module, example_inputs: Any, given: Sequence[Tensor]) -> tuple[list[Tensor], int | None]:
+def _place(
+    model: nn.Module, example_inputs: Any, given: Sequence[Tensor], known: Sequence[Tensor] | None = None
+) -> tuple[Sequence[Tensor], int | None]:
     """The outputs of the model, and the dimension that counts the samples; None where there is none."""
-    with undisturbed(model):
-        outputs = _run(model, example_inputs)
-        for place, samples in zip(_PLACES, given[0].shape, strict=False):
-            if samples == 1 or _independent(model, example_inputs, outputs, place, samples):
-                return outputs, place
+    if known is not None:
+        samples = given[0].shape[0]
+        if samples == 1 or _is_obvious(model, given, known):
+            return known, 0
+        if _independent(model, example_inputs, [one for one in known if one.dim() > 0], 0, samples):
+            return known, 0
+    outputs = _run(model, example_inputs)
+    for place, samples in zip(_PLACES, given[0].shape, strict=False):
+        if samples == 1 or _independent(model, example_inputs, outputs, place, samples):
+            return outputs, place
     return outputs, None
 
 
+def _is_obvious(model: nn.Module, given: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
+    """Whether the first dimension counts the samples since a layer reads the inputs as a batch, and all outputs are as long.
+
+    If they depended on each other it would be that dimension all the same.
+    """
+    modules = list(model.modules())
+    first, batch = given[0], given[0].shape[0]
+    if any(isinstance(module, _SEQUENTIAL) for module in modules) or not first.is_floating_point():
+        return False
+    convolutions = [module for module in modules if isinstance(module, _ConvNd)]
+    reads = any(
+        first.dim() == len(module.kernel_size) + 2 and first.shape[1] == module.in_channels for module in convolutions
+    )
+    if first.dim() == 2 and not convolutions:
+        reads = any(weight.dim() == 2 and weight.shape[1] == first.shape[1] for weight in model.parameters())
+    return reads and all(tensor.dim() > 0 and tensor.shape[0] == batch for tensor in (*given, *outputs))
+
+
 def _run(model: nn.Module, inputs: Any) -> list[Tensor]:
-    """The outputs that have dimensions; what is drawn at random is the same every time."""
-    with isolated_rng(0):
+    """The outputs that have dimensions; what is drawn at random is the same every time, and so is what the model keeps."""
+    with undisturbed(model), isolated_rng(0):
         return [tensor.detach() for tensor in tensors_in(run_example(model, inputs)) if tensor.dim() > 0]
 
 

@@ -72,7 +72,10 @@ class Frozen:
 
 
 class AttributeRule(NamedTuple):
-    """A module's attribute that follows from how many positions an axis keeps: `kept * factor // divisor`."""
+    """A module's attribute that follows from how many positions an axis keeps: `kept * factor // divisor`.
+
+    Where `template` is not empty, the attribute is a tuple of which this is the number at `place`; the others stay as they are.
+    """
 
     module: str
     attribute: str
@@ -80,6 +83,8 @@ class AttributeRule(NamedTuple):
     factor: int = 1
     divisor: int = 1
     as_tuple: bool = False
+    template: tuple[int, ...] = ()
+    place: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,6 +80,19 @@ class PruningSpace:
             for axis, found in parts.items()
         }
 
+    @cached_property
+    def neighbours(self) -> dict[str, list[str]]:
+        """Per group those that reach into the same parameter, a weight that reads one and produces the other say, in order."""
+        owners: dict[str, dict[str, None]] = {}
+        for group in self.groups:
+            for member in group.members:
+                owners.setdefault(member.tensor, {})[group.name] = None
+        found: dict[str, dict[str, None]] = {group.name: {} for group in self.groups}
+        for together in owners.values():
+            for name in together:
+                found[name] |= together
+        return {name: [other for other in others if other != name] for name, others in found.items()}
+
     def units_of(self, axis: Axis) -> NDArray[np.int32]:
         """[n] unit, counted over all groups, that each position of an axis belongs to which may go; none where all must stay."""
         found = self._axes.get(axis)
@@ -87,7 +100,11 @@ class PruningSpace:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is computed on demand."""
-        return {name: value for name, value in vars(self).items() if name not in {"_axes", "digest", "cost_model"}}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in {"_axes", "digest", "cost_model", "neighbours"}
+        }
 
     def plan(self, bits: ArrayLike) -> PruningPlan:
         """The plan of one choice.
@@ -242,8 +259,9 @@ class PruningSpace:
         for rule in self.attributes:
             count = counts.get(rule.axis)
             if count is not None:
+                known = values.setdefault(rule.module, {})
                 value = count * rule.factor // rule.divisor
-                values.setdefault(rule.module, {})[rule.attribute] = (value,) if rule.as_tuple else value
+                known[rule.attribute] = _placed(known.get(rule.attribute), value, rule)
         for size in self.sizes:
             if any(_touches(kept, one.parts) for one in size.counts):
                 found = tuple(count.of(kept) for count in size.counts)
@@ -254,6 +272,13 @@ class PruningSpace:
 def _touches(kept: Kept, parts: Iterable[tuple[Any, ...]]) -> bool:
     """Whether a plan cuts any of the axes that the parts begin with."""
     return any(dim in kept.get(tensor, {}) for (tensor, dim), *_ in parts)
+
+
+def _placed(known: AttributeValue | None, value: int, rule: AttributeRule) -> AttributeValue:
+    if not rule.template:
+        return (value,) if rule.as_tuple else value
+    before = known if isinstance(known, tuple) else rule.template
+    return (*before[: rule.place], value, *before[rule.place + 1 :])
 
 
 def nothing_to_prune(space: PruningSpace) -> str:

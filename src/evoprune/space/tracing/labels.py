@@ -7,6 +7,7 @@ vary along two dimensions at once can't exist: atoms are tied until it doesn't (
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,11 +59,26 @@ class Split:
         atoms: The label before.
         module: Name of the module that did.
         kept_as_one: Size of the dimension that stays prunable.
+        dims: Number of dimensions that it was spread over.
     """
 
     atoms: Vector
     module: str
     kept_as_one: int
+    dims: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleCall:
+    """One call of a module.
+
+    Attributes:
+        inputs: `{dimension: atoms}` of every tensor among the arguments, positional ones first, in the order of `tensors_in`.
+        outputs: The same of what it returned.
+    """
+
+    inputs: tuple[Mapping[int, Vector], ...]
+    outputs: tuple[Mapping[int, Vector], ...]
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,8 @@ class Couplings:
         alike: Pairs of labels of parameters that a weight is computed from, so that what reads one reads the other.
         pairs: Labels of which at least two positions have to stay, and why.
         keeps_state: Whether a pass changed what the model keeps besides its parameters.
+        reads: Modules and attributes of theirs that hold sizes and were read.
+        calls: Per module the calls of it in evaluation mode.
     """
 
     def __init__(self) -> None:
@@ -138,6 +156,14 @@ class Couplings:
         self.blind: list[tuple[str, str]] = []
         self.work: list[Work] = []
         self.keeps_state = False
+        self.reads: set[tuple[str, str]] = set()
+        self.calls: dict[str, list[ModuleCall]] = {}
+
+    def copy(self) -> Couplings:
+        """The same, to be added to."""
+        twin = copy.copy(self)
+        vars(twin).update({name: copy.copy(value) for name, value in vars(self).items()})
+        return twin
 
     def block(self, tensor: str, dim: int, size: int) -> Vector:
         """The atoms of a dimension, new ones at the first call."""

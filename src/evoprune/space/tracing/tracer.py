@@ -11,73 +11,22 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evoprune.data.trees import tensors_in
-from evoprune.data.used_outputs import EVERYTHING, Forgiving, Gather, UsedOutputs
+from evoprune.data.used_outputs import Gather
 from evoprune.errors import in_words
-from evoprune.nn_utils.calling import call_model, named_tensors, run_example, undisturbed
+from evoprune.nn_utils.calling import named_tensors, run_example, undisturbed
 from evoprune.nn_utils.dispatch import WatchingMode
 from evoprune.space.attributes import HEAD_COUNTS, HEAD_SIZES
-from evoprune.space.tracing.eager import freeze_scripted, require_eager
+from evoprune.space.tracing.attribute_reads import attribute_reads
 from evoprune.space.tracing.fresh import FreshTensors
-from evoprune.space.tracing.idle import has_idle_layers, list_idle
 from evoprune.space.tracing.labels import Couplings, Labels, Vector
+from evoprune.space.tracing.module_calls import calls_noted
 from evoprune.space.tracing.recorder import Recorder
 from evoprune.space.tracing.rules import refuse, rule_for
 from evoprune.space.tracing.rules.call import Call
 from evoprune.space.tracing.rules.modules import ModuleRule
 from evoprune.space.tracing.running import module_path, whole_modules
 
-
-def trace(
-    model: nn.Module,
-    example_inputs: Any,
-    readings: Mapping[str, int],
-    *,
-    training: bool = False,
-    outputs: UsedOutputs = EVERYTHING,
-) -> Couplings:
-    """The couplings of `model` on the path that `example_inputs` take; the model is untouched.
-
-    Args:
-        model: Any eager module.
-        example_inputs: A tensor, a tuple or list of arguments, or a dict of keyword arguments.
-        readings: `{module: which dimension of a split may be cut}`, from the end; -1 where nothing is said.
-        training: Follow a second pass in training mode as well, for the tensors that are read there alone.
-        outputs: What of the outputs is used; the rest may change.
-
-    Raises:
-        UnsupportedModelError: The model is not eager, or can't run on these inputs.
-        UsageError: The outputs have no part that is called as `outputs` says.
-    """
-    require_eager(model)
-    tracer = Tracer(model, readings)
-    reached = tracer.run(example_inputs, outputs, training=False)
-    if training or _more_runs_in_training(model, example_inputs, tracer):
-        work = len(tracer.couplings.work)
-        used = Forgiving(outputs)
-        found = tracer.run(example_inputs, used, training=True)
-        # Where it can't be told which of them are used, the self-check compares those that keep their shape.
-        reached += [] if used.gave_up else found
-        del tracer.couplings.work[work:]  # costs are those of evaluation
-    list_idle(model, tracer.ran, tracer.knows, tracer.seen, tracer.couplings)
-    freeze_scripted(model, tracer.couplings)
-    for tensor in reached:
-        tracer.check_taint(tensor)
-        for atoms in tracer.labels(tensor).dims.values():
-            tracer.couplings.freeze(atoms, "reaches the model's output")
-    return tracer.couplings
-
-
-def _more_runs_in_training(model: nn.Module, example_inputs: Any, tracer: Tracer) -> bool:
-    """Whether modules run in training that don't in evaluation, such as auxiliary classifiers."""
-    if not has_idle_layers(model, tracer.ran, tracer.knows):
-        return False
-    in_training: set[str] = set()
-    try:
-        with undisturbed(model, training=True), module_path(model, [], in_training):
-            call_model(model, example_inputs)
-    except Exception:  # it can't be trained on the inputs
-        return False
-    return not in_training <= tracer.ran
+Met = tuple[set[str], dict[str, dict[int, Vector]], set[int]]
 
 
 class Tracer(WatchingMode):
@@ -85,7 +34,7 @@ class Tracer(WatchingMode):
 
     Attributes:
         couplings: What it has learnt.
-        readings: Said beforehand, see `trace`.
+        readings: Said beforehand, see `Trace`.
         path: Names of the modules that are running.
         ran: Names of the modules that have run.
         seen: `{module: {hash: label}}`, the labels of what went through the very code of a module.
@@ -105,6 +54,7 @@ class Tracer(WatchingMode):
         self._paused = False
         self.seen: dict[str, dict[int, Vector]] = {}
         self._fresh = FreshTensors()
+        self.outputs: list[Tensor] = []
         self.recorder = Recorder(self)
 
     def run(self, example_inputs: Any, gather: Gather, *, training: bool) -> list[Tensor]:
@@ -119,11 +69,16 @@ class Tracer(WatchingMode):
         with ExitStack() as stack:
             snapshot = stack.enter_context(undisturbed(model, training=training))
             stack.enter_context(module_path(model, self.path, self.ran, self._see))
+            stack.enter_context(attribute_reads(model, self.couplings.reads))
+            if not training:
+                stack.enter_context(calls_noted(model, self, self.couplings.calls))
             stack.enter_context(whole_modules(model, self.run_whole))
             with self:
-                outputs = gather(run_example(model, example_inputs))
+                outputs = run_example(model, example_inputs)
+                reached = gather(outputs)
+        self.outputs = [tensor.detach() for tensor in tensors_in(outputs)]
         self.couplings.keeps_state |= snapshot.changed and not training
-        return outputs
+        return reached
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -227,6 +182,20 @@ class Tracer(WatchingMode):
     def is_named(self, tensor: Tensor) -> bool:
         """Whether `tensor` is a parameter or buffer of the model."""
         return id(tensor) in self._names
+
+    def met(self) -> Met:
+        """What the trace came across so far: modules, what went through their code, and parameters."""
+        known = {id(tensor) for tensor in named_tensors(self._model).values() if tensor in self._table}
+        return set(self.ran), {path: dict(labels) for path, labels in self.seen.items()}, known
+
+    def forget_all_but(self, met: Met) -> None:
+        """Go on as if what came after had not been there."""
+        ran, self.seen, known = met
+        self.ran.intersection_update(ran)
+        self.path.clear()
+        for tensor in named_tensors(self._model).values():
+            if tensor in self._table and id(tensor) not in known:
+                del self._table[tensor]
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether the trace came across `tensor`."""

@@ -106,7 +106,7 @@ def _moved(call: Call, operand: Tensor, dim: int, atoms: Vector, operation: Call
     reading = call.tracer.reading([plane.shape[moved_dim] for moved_dim in varying])
     free = varying[max(reading, -len(varying))]
     if len(varying) > 1:
-        call.couplings.splits.append(Split(atoms, call.tracer.module, plane.shape[free]))
+        call.couplings.splits.append(Split(atoms, call.tracer.module, plane.shape[free], len(varying)))
     return {free: _one_dimension(call, plane, free, varying)}
 
 
