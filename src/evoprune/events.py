@@ -28,6 +28,16 @@ class DataProgress(Event):
 
 
 @dataclass(frozen=True)
+class AnalysisProgress(Event):
+    """The analysis of a model goes on: forward passes so far, groups that are being proven, and those frozen so far."""
+
+    passes: int
+    groups: int
+    frozen: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class RunStarted(Event):
     """A run directory is open; `replayed` evaluations were found in its journal."""
 

@@ -8,6 +8,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from evoprune.channels.analyze import analyze
 from evoprune.channels.passes import ALLOWED, PER_FROZEN
 from evoprune.channels.verify import verify
+from evoprune.events import AnalysisProgress
 from evoprune.space.analysis import trace_space
 from tests.channels.nets import randomise
 
@@ -165,3 +166,15 @@ def test_of_groups_that_only_fail_together_the_smallest_stays():
     space, _, frozen = measured(model, x)
     assert frozen == ["blocks.0.conv1"]
     assert space.group("stem").size == 12
+
+
+def test_progress_is_told_when_it_takes_long(monkeypatch):
+    model, x = randomise(Net([Literal, Block])), torch.randn(1, 3, 6, 6)
+    told = []
+    analyze(model, x, listen=told.append)
+    assert told == []
+    monkeypatch.setattr("evoprune.channels.analyze._QUIET_S", -1.0)
+    analyze(model, x, listen=told.append)
+    assert all(isinstance(event, AnalysisProgress) for event in told)
+    assert [event.passes for event in told] == sorted({event.passes for event in told})
+    assert (told[0].frozen, told[-1].frozen) == (0, 1)

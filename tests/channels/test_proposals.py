@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import evoprune as ep
 from evoprune.channels.analyze import analyze
 from evoprune.channels.passes import ALLOWED
 from evoprune.channels.surgery import prune
@@ -219,3 +220,26 @@ def test_groups_without_a_common_divisor_are_not_tied():
         nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, 3)), torch.randn(2, 5)
     )
     assert tied(space, "0", "2") is None
+
+
+class Pooled(Net):
+    def __init__(self):
+        super().__init__([Halved], [["one", "two", "three"]], 16)
+
+    def forward(self, x):
+        return super().forward(x).mean(1)
+
+
+def test_finished_run_names_its_edits_and_loads_with_them(tmp_path):
+    sets = [[(torch.randn(8, 7, 5), torch.randint(0, 3, (8,)))] for _ in range(3)]
+    config = {
+        "ga": {"pop_size": 2, "num_generations": 1, "elitism": 0},
+        "training": {"retrain_epochs": 1, "finetune_steps": 1, "epochs": 1},
+        "execution": {"training_threads": 1, "isolation": "none"},
+    }
+    inputs, out = torch.randn(2, 7, 5), tmp_path / "run"
+    result = ep.evolve(Pooled(), ep.Task(*sets), inputs, constraints=["macs<=0.2"], config=config, out=out)
+    plan = PruningPlan.from_json((out / "artifact" / "plan.json").read_text())
+    loaded = ep.load(out / "artifact", factory=Pooled)
+    assert loaded.blocks[0].one == plan.attributes["blocks.0"]["one"] < 32
+    torch.testing.assert_close(loaded.eval()(inputs), result.best.model.eval()(inputs))

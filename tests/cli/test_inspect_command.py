@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import subprocess
 import sys
@@ -194,3 +195,32 @@ def test_inspect_names_what_macs_leave_out(evoprune, own):
     assert "MACs leave out aten::_fft_r2c: there is no formula." in evoprune("inspect", "own_models:spectral").out
     found = json.loads(evoprune("inspect", "own_models:spectral", "--json").out)
     assert (found["dense"]["uncounted"], found["dense"]["macs"]) == (["aten::_fft_r2c"], 5 * 6 + 6 * 3)
+
+
+@pytest.mark.parametrize(("name", "package"), [("timm:resnet18", "timm"), ("hf:BertConfig", "transformers")])
+def test_model_of_a_package_that_is_missing_is_refused_with_its_name(evoprune, name, package):
+    if importlib.util.find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+    done = evoprune("inspect", name)
+    assert done.code == 2
+    assert f"{name} needs {package}, which isn't installed" in done.err
+
+
+def test_inspect_takes_a_model_of_a_package_by_its_name(evoprune, tmp_path, monkeypatch):
+    (tmp_path / "timm.py").write_text(
+        "from torch import nn\n"
+        "def create_model(name, pretrained):\n"
+        "    if name != 'tiny':\n"
+        "        raise RuntimeError(f'Unknown model ({name})')\n"
+        "    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))\n"
+        "    model.pretrained_cfg = {'input_size': (3, 6, 6)}\n"
+        "    return model\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    done = evoprune("inspect", "timm:tiny", "--json")
+    assert [group["name"] for group in json.loads(done.out)["groups"]] == ["0"]
+    refused = evoprune("inspect", "timm:other")
+    assert refused.code == 2
+    assert "timm can't make other: RuntimeError: Unknown model (other)" in refused.err
+    monkeypatch.delitem(sys.modules, "timm", raising=False)

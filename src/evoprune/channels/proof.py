@@ -16,6 +16,9 @@ from evoprune.channels.trial_cuts import Trial
 from evoprune.space.groups import Group
 from evoprune.space.pruning_space import PruningSpace
 
+Tell = Callable[[int, int, int], None]
+"""Takes the forward passes so far, the groups that are left, and those that were frozen."""
+
 
 class Proof:
     """Brings a space to where it passes all trials.
@@ -24,10 +27,10 @@ class Proof:
         traces: Traces of the model.
         checker: Runs trials.
         passes: Counts forward passes; `checker` spends of the same.
-        tell: Called with a few words before each step.
+        tell: Called before each trial.
     """
 
-    def __init__(self, traces: Traces, checker: SelfCheck, passes: Passes, tell: Callable[[str], None]) -> None:
+    def __init__(self, traces: Traces, checker: SelfCheck, passes: Passes, tell: Tell) -> None:
         self._traces, self._checker, self._passes, self._tell = traces, checker, passes, tell
         self._changes: list[Change] = []
         self._passed: set[Trial] = set()
@@ -43,7 +46,7 @@ class Proof:
         self._traces.unstick()
         space = self._traces.found.space
         while (trial := self._next(space)) is not None:
-            self._tell(f"{self._passes.used} forward passes, {len(space.groups)} groups, {self._passes.frozen} frozen")
+            self._tell(self._passes.used, len(space.groups), self._passes.frozen)
             failure = self._checker.failure(space, trial)
             if failure is None:
                 self._passed.add(trial)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from evoprune.channels.edits import Edits, Reads, Shape, proposals, sets_of, shape_of, with_edits
+from evoprune.channels.edits import Edits, Reads, Shape, is_of, proposals, sets_of, shape_of, with_edits
 from evoprune.channels.module_case import ModuleCase
 from evoprune.channels.trial_cuts import Bits, Trial
 from evoprune.space.groups import AttributeRule, Group
@@ -160,7 +160,8 @@ def _change(case: ModuleCase, local: PruningSpace, ties: Ties, edits: Edits) -> 
 
 def _passes(case: ModuleCase, local: PruningSpace, edits: Edits, trial: Trial) -> bool:
     edited = with_edits(local, edits)
-    alone = [[group] for group in local.groups] if len(local.groups) > 1 else []
+    followed = [[group] for group in local.groups if any(is_of(rule.axis, group) for rule in edits)]
+    alone = followed if len(local.groups) > 1 else []
     every: list[Bits] = [
         trial.bits(edited, edited.groups),
         *(trial.bits(edited, one) for one in alone),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evoprune.errors import UsageError
+from evoprune.events import AnalysisProgress, Event
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +22,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A recipe, or package.module:function that returns (model, example_inputs), or a recipe's triple with a Task.",
+        help="A recipe, or package.module:function that returns (model, example_inputs), or a recipe's triple with a Task; "
+        "timm:NAME, hf:CONFIG_CLASS and ultralytics:FILE.yaml where those packages are installed.",
     ),
 ]
 
@@ -60,7 +63,7 @@ def inspect_model(
             f"{model} comes without a Task to measure accuracy with", "return (model, evoprune.Task, example_inputs)"
         )
     used = outputs or (None if loaded.task is None else loaded.task.outputs)
-    space = analyze(loaded.model, loaded.example_inputs, exclude=exclude or (), outputs=used)
+    space = analyze(loaded.model, loaded.example_inputs, exclude=exclude or (), outputs=used, listen=_say)
     measured = _measure(loaded.model, space, loaded.task) if sensitivity and loaded.task is not None else {}
     inspection = inspect_space(loaded.model, space, loaded.example_inputs, measured.get("lost"))
     notes = [*([] if space.groups else [nothing_to_prune(space)]), *loaded.notes(measured.get("dense"))]
@@ -72,6 +75,16 @@ def inspect_model(
     from evoprune.cli.inspection_tables import show
 
     show(model, inspection, measured.get("dense"), notes, metric)
+
+
+def _say(event: Event) -> None:
+    """A line about an analysis that takes long, where someone watches."""
+    if sys.stderr.isatty() and isinstance(event, AnalysisProgress):
+        typer.echo(
+            f"analysing for {event.seconds:.0f} s: {event.passes} forward passes, {event.groups} groups left, "
+            f"{event.frozen} frozen by the self-check",
+            err=True,
+        )
 
 
 def _measure(model: nn.Module, space: PruningSpace, task: Task) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from evoprune.cli.package_models import package_model
 from evoprune.data.task import Task
 from evoprune.errors import ConfigError
 from evoprune.plugins import BUILT_IN, resolve
@@ -56,9 +57,15 @@ def load_inspected(name: str, data_dir: Path | None, checkpoint: Path | None) ->
     """Call the function that `name` stands for, and put the checkpoint's weights into the model.
 
     Raises:
-        ConfigError: There is no such function, it needs arguments, or it returns something else.
+        ConfigError: There is no such function or model, it needs arguments, or it returns something else.
+        MissingDependencyError: The package of a model isn't installed.
         DataError: The checkpoint can't be read or doesn't fit.
     """
+    if (made := package_model(name)) is not None:
+        model, example_inputs = made
+        if checkpoint is not None:
+            put_checkpoint(model, checkpoint)
+        return Inspected(name, model.eval(), None, example_inputs, checkpoint)
     function = resolve("recipes", name)
     if not callable(function):
         raise ConfigError(f"{name} is a {type(function).__name__}, not a function")

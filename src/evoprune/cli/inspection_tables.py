@@ -10,7 +10,10 @@ from rich.text import Text
 
 from evoprune.display.printable import printable
 from evoprune.report.inspection import Inspection
+from evoprune.report.remedies import remedies
 from evoprune.results import ACCURACY, MetricCard
+
+_SHOWN = 3
 
 WIDTH = 120
 """Columns where there is no terminal to ask."""
@@ -39,6 +42,8 @@ def show(
         )
     if inspection.frozen:
         console.print(_frozen(inspection))
+        for remedy, layers in remedies(inspection.frozen):
+            console.print(f"to free {printable(_some(layers))}: {printable(remedy)}", markup=False)
     console.print(_costs(inspection))
     if inspection.dense.uncounted:
         names = printable(", ".join(inspection.dense.uncounted))
@@ -87,6 +92,11 @@ def _frozen(inspection: Inspection) -> Table:
     for name, reason in inspection.frozen:
         table.add_row(Text(printable(name)), Text(printable(reason)))
     return table
+
+
+def _some(layers: Sequence[str]) -> str:
+    more = f" and {len(layers) - _SHOWN} more" if len(layers) > _SHOWN else ""
+    return ", ".join(layers[:_SHOWN]) + more
 
 
 def _costs(inspection: Inspection) -> Table:

@@ -11,6 +11,7 @@ from torch import nn
 from evoprune.channels.surgery import prune
 from evoprune.errors import UnsupportedModelError
 from evoprune.objectives.compute import ComputeReport, count
+from evoprune.report.remedies import remedies
 from evoprune.space.pruning_space import PruningSpace
 
 KEEP_RATIOS = (0.25, 0.5, 0.75)
@@ -81,7 +82,11 @@ class Inspection:
 
     def as_json(self) -> dict[str, Any]:
         """Plain dicts and lists."""
-        return {**asdict(self), "frozen": [{"name": name, "reason": reason} for name, reason in self.frozen]}
+        return {
+            **asdict(self),
+            "frozen": [{"name": name, "reason": reason} for name, reason in self.frozen],
+            "remedies": [{"remedy": remedy, "layers": list(layers)} for remedy, layers in remedies(self.frozen)],
+        }
 
 
 def inspect_space(
