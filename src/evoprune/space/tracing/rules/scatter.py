@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
+from evoprune.space.tracing.labels import Vector
 from evoprune.space.tracing.rules.call import Call, Dims
 from evoprune.space.tracing.rules.pointwise import follow_fresh, part
 from evoprune.space.tracing.rules.registry import rule
+
+_STEP: Final = 8
 
 
 @rule(
@@ -73,6 +78,9 @@ def grouped_product(call: Call) -> None:
     if 0 in two.dims:
         call.freeze(two.dims[0], "is chosen by index")
     call.contract((one.dims.get(1), one.active), (two.dims.get(1), two.active), first.shape[1])
+    for atoms in (one.dims.get(1), two.dims.get(2)):
+        if atoms is not None:
+            _in_steps(call, atoms)
     dims: Dims = {}
     if 0 in one.dims:
         dims[0] = one.dims[0]
@@ -82,6 +90,14 @@ def grouped_product(call: Call) -> None:
             call.produce(two.dims[2], "linear")
     assert isinstance(call.result, Tensor)
     call.put(dims)
+
+
+def _in_steps(call: Call, atoms: Vector) -> None:
+    """The kernel wants rows of multiples of 16 bytes, in half precision as well: neighbours go together."""
+    if len(atoms) % _STEP:
+        call.freeze(atoms, f"has no length that is a multiple of {_STEP}, as is needed")
+    else:
+        call.couplings.tie_rows(atoms.reshape(-1, _STEP).T, f"goes in steps with fixed positions in {call.where}")
 
 
 @rule("index_put", "index_put_", "_unsafe_index_put")
