@@ -79,9 +79,8 @@ def test_operations_that_macs_leave_out_are_named(start, kind, seeded_torch):
     document = comparison(directory)
     assert document["uncounted"] == ["aten::_fft_r2c"]
     assert document["baseline"]["macs"] == 3 * 8 * 5 * 16 + 16 * 4
-    assert (
-        text_table(read_comparison(directory)).splitlines()[-1] == "MACs leave out aten::_fft_r2c: there is no formula"
-    )
+    lines = text_table(read_comparison(directory)).splitlines()
+    assert "MACs leave out aten::_fft_r2c: there is no formula" in lines
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from evoprune.data.trees import tensors_in
 from evoprune.errors import UnsupportedModelError
-from evoprune.exporters.quiet import quiet
+from evoprune.nn_utils.quiet import quiet
 from evoprune.rng import preserved_generators
 
 _ATEN: Final = torch.ops.aten

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from evoprune.data.trees import map_tensors, tensors_in
 from evoprune.errors import EvopruneError, SurgeryError, UnsupportedModelError
 from evoprune.exporters.base import Exportable, Exporter, Runner
-from evoprune.exporters.quiet import first_line
 from evoprune.nn_utils.comparison import Verification, compare, outputs_of
+from evoprune.nn_utils.quiet import first_line
 from evoprune.nn_utils.samples import at_batch, samples_in
 
 _NOTHING: Final = 1e-6

@@ -12,9 +12,9 @@ from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.base import Exportable, Runner
 from evoprune.exporters.data_reads import refuse_data_reads
 from evoprune.exporters.flat_call import FlatCall, calls_of_several, runs_alike
-from evoprune.exporters.quiet import first_line, mute
 from evoprune.nn_utils.calling import arguments_of
 from evoprune.nn_utils.flat import input_names
+from evoprune.nn_utils.quiet import first_line
 from evoprune.nn_utils.runtimes.onnx_sessions import GraphNames, check_installed, onnx_bytes, onnx_session
 from evoprune.nn_utils.weights import weights_of
 from evoprune.rng import preserved_generators
@@ -67,7 +67,7 @@ def _with_free_batch(network: Exportable, example: FlatCall) -> bytes | None:
 def _written(call: FlatCall, free: dict[str, dict[int, str]]) -> bytes:
     names = GraphNames(call.input_names, call.output_names, free)
     try:
-        with torch.no_grad(), preserved_generators(), mute():
+        with torch.no_grad(), preserved_generators():
             return onnx_bytes(call.model, call.call, call.tensors, names)
     except Exception as error:  # of whatever kind, inside torch
         raise UnsupportedModelError(

@@ -17,9 +17,9 @@ from torch import Tensor, fx, nn
 from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.base import Exportable, Runner
 from evoprune.exporters.layer_source import layer_source
-from evoprune.exporters.quiet import first_line, quiet
 from evoprune.exporters.weight_files import emptied
 from evoprune.nn_utils.calling import call_model
+from evoprune.nn_utils.quiet import first_line, quiet
 from evoprune.nn_utils.weights import save_tensors
 
 WEIGHTS: Final = ".safetensors"

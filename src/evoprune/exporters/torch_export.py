@@ -13,9 +13,9 @@ from torch.export import Dim, ExportedProgram
 from evoprune.data.trees import map_tensors
 from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.base import Exportable, Runner
-from evoprune.exporters.quiet import first_line, quiet
 from evoprune.nn_utils.calling import call_model
 from evoprune.nn_utils.cloning import clone
+from evoprune.nn_utils.quiet import first_line, quiet
 
 
 class TorchExportArchive:

@@ -12,8 +12,8 @@ from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.base import Exportable, Runner
 from evoprune.exporters.data_reads import refuse_data_reads
 from evoprune.exporters.flat_call import FlatCall, calls_of_several
-from evoprune.exporters.quiet import first_line, mute, quiet
 from evoprune.nn_utils.calling import arguments_of
+from evoprune.nn_utils.quiet import first_line, mute, quiet
 from evoprune.rng import preserved_generators
 
 

@@ -87,6 +87,16 @@ def test_module_that_cannot_be_exported_is_told(runtime):
     assert "\n" not in caught.value.message
 
 
+def test_an_export_that_fails_prints_no_graph(runtime, capfd):
+    class Spectral(nn.Module):
+        def forward(self, images):
+            return torch.fft.rfft(images).abs()
+
+    with pytest.raises(MeasurementError):
+        runtime.runner(Spectral(), ((torch.ones(1, 8),), {}))
+    assert capfd.readouterr().out == ""
+
+
 def test_label_has_the_version_and_the_device_is_the_cpu(runtime):
     import onnxruntime
 

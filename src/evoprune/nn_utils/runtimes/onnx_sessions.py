@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,6 +16,7 @@ from evoprune.errors import MeasurementError, MissingDependencyError
 from evoprune.nn_utils.calling import Call
 from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.flat import Flat
+from evoprune.nn_utils.quiet import mute
 from evoprune.nn_utils.runtimes.base import Runner
 from evoprune.nn_utils.runtimes.names import ONNXRUNTIME
 from evoprune.rng import preserved_generators
@@ -68,8 +68,7 @@ def onnx_bytes(module: nn.Module, call: Call, tensors: Sequence[Tensor], names: 
     """
     file: Any = io.BytesIO()
     copy = clone(module).to("cpu").eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with mute():
         # The exporter by TorchScript: that of torch.export (torch 2.9's default) needs onnxscript, and seconds for what takes
         # milliseconds here, for hundreds of layers.
         torch.onnx.export(
