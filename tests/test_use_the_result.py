@@ -163,6 +163,22 @@ def test_another_network_in_hand_is_refused_in_a_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: 3, "model is a int, not the dense network"),
+        (lambda: torch.jit.script(TinyCNN()), "is TorchScript, which can't be pruned"),
+        (lambda: TinyCNN().to("meta"), "is on torch's meta device, where tensors have no memory"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_cannot_be_filled_is_refused_in_a_line(tmp_path, other, message):
+    saved(tmp_path, TinyCNN().eval(), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(UsageError, match=message) as caught:
+        ep.load(tmp_path, model=other())
+    assert caught.value.hint
+
+
 def test_artifact_of_a_newer_version_names_both(tmp_path):
     saved(tmp_path, TinyCNN().eval(), torch.zeros(1, 3, 8, 8))
     card = json.loads((tmp_path / MODEL).read_text())

@@ -104,3 +104,20 @@ def test_cuts_differ_and_repeat():
     assert Trial(0).plan(space, groups) == Trial(0).plan(space, groups)
     assert len({Trial(number).plan(space, groups).to_json() for number in range(5)}) == 5
     assert Trial(0).plan(space, groups[:1]).kept.keys() == {member.tensor for member in groups[0].members}
+
+
+class Squeezed(nn.Module):
+    """At a width of 1 it drops the dimension of the channels, and the layer after is given fewer dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 1), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)).squeeze())
+
+
+def test_network_that_loses_a_dimension_at_some_width_is_refused():
+    space = analyze(randomise(Squeezed()), image())
+    assert space.groups == ()
+    assert "the model's code relies on the full size" in {item.name: item.reason for item in space.frozen}["conv"]

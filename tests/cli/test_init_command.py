@@ -33,6 +33,9 @@ def test_recipe_of_init_is_one(evoprune, folder, seeded_torch):
         ("recipe.txt", "can't be imported"),
         ("there.py", "is there already"),
         ("nowhere/mine.py", "there is no folder nowhere"),
+        (".", "can't be imported"),
+        ("torch.py", "would hide the module torch"),
+        ("random.py", "would hide the module random"),
     ],
 )
 def test_init_refuses_names_that_would_not_do(evoprune, folder, name, message):

@@ -68,8 +68,35 @@ class Counting(nn.Module):
         return weight * Counting.calls
 
 
-def test_folding_is_refused_where_it_changes_the_function():
+class Noisy(nn.Module):
+    """A weight with noise, which is the same where the generator begins alike."""
+
+    def forward(self, weight):
+        return nn.functional.dropout(weight, 0.5, training=True)
+
+
+@pytest.mark.parametrize("kind", [Counting, Noisy])
+def test_weights_that_are_others_at_every_call_are_not_folded(kind):
     model = network(lambda layer: layer)
-    parametrize.register_parametrization(model[2], "weight", Counting())
+    parametrize.register_parametrization(model[2], "weight", kind())
+    with pytest.raises(UnsupportedModelError, match=r"2\.weight is another at every call"):
+        ep.fold(model, image().double())
+
+
+class OfBatch(nn.Module):
+    """A weight that depends on what the network was given before."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = [seen]
+
+    def forward(self, weight):
+        return weight * len(self.seen[0])
+
+
+def test_folding_is_refused_where_it_changes_the_function():
+    model, seen = network(lambda layer: layer), [1]
+    parametrize.register_parametrization(model[2], "weight", OfBatch(seen))
+    model[0].register_forward_hook(lambda *_: seen.append(1))
     with pytest.raises(UnsupportedModelError, match="with folded weights the model computes something else"):
         ep.fold(model, image().double())

@@ -96,6 +96,13 @@ def test_run_directory_holds_what_the_design_promises(run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["channel-widths", "channel-bits"])
+def test_run_says_how_many_units_there_are_and_not_how_long_genomes_are(run, encoding):
+    directory = run(encoding, search={"encoding": encoding}, ga={"num_generations": 1})
+    units = ep.analyze(*tiny_recipe()[::2]).size
+    assert [(event["units"], event["groups"]) for event in events(directory, "SpaceAnalyzed")] == [(units, 2)]
+
+
 def test_run_evaluates_no_genome_twice(run):
     lines = [
         json.loads(line) for line in (run(ga={"num_generations": 4}) / "evaluations.jsonl").read_text().splitlines()

@@ -122,7 +122,7 @@ def _of_stopped(positions: Positions, found: Traced, bits: Bits, journey: Journe
         return []
     inputs = calls[number].inputs
     expected = all(
-        shape[dim] == int(positions.kept(label, bits).sum())
+        dim < len(shape) and shape[dim] == int(positions.kept(label, bits).sum())
         for shape, dims in zip(shapes, inputs, strict=False)
         for dim, label in dims.items()
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +19,12 @@ def init_recipe(
     ),
 ) -> None:
     """Write a recipe for your own model and data, and its settings; both run as they stand, on made-up data."""
-    name, settings = file.stem, file.with_suffix(".yaml")
+    name = file.stem
     if file.suffix != ".py" or not name.isidentifier():
         raise UsageError(f"{file} can't be imported", "name a file such as my_recipe.py: letters, digits and _")
+    if _is_taken(name, file.parent):
+        raise UsageError(f"{file} would hide the module {name} of Python or of a package", "choose another name")
+    settings = file.with_suffix(".yaml")
     for path in (file, settings):
         if path.exists():
             raise UsageError(f"{path} is there already", "choose another name; nothing was written")
@@ -34,3 +39,10 @@ def init_recipe(
     typer.echo(f"  evoprune inspect {name}:recipe")
     typer.echo(f"  evoprune run {settings.name} --dry-run")
     typer.echo(f"  evoprune run {settings.name}")
+
+
+def _is_taken(name: str, folder: Path) -> bool:
+    """Whether Python or an installed package has a module of this name."""
+    own = (folder.resolve(), Path.cwd())
+    spec = PathFinder.find_spec(name, [entry for entry in sys.path if Path(entry).resolve() not in own])
+    return name in sys.stdlib_module_names or (spec is not None and spec.origin is not None)

@@ -14,6 +14,7 @@ from evoprune.nn_utils.calling import in_mode
 from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.comparison import compare, outputs_of
 from evoprune.nn_utils.computed_weights import computing_hooks
+from evoprune.rng import isolated_rng
 
 
 @torch.inference_mode(False)
@@ -28,16 +29,16 @@ def fold(model: nn.Module, example_inputs: Any) -> nn.Module:
         example_inputs: A tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
 
     Raises:
-        UnsupportedModelError: The model can't be copied, or the copy computes something else.
+        UnsupportedModelError: The model can't be copied, a weight is another at every call, or the copy computes something else.
     """
     folded = clone(model)
-    with in_mode(folded, training=False), torch.no_grad():
+    with in_mode(folded, training=False), torch.no_grad(), isolated_rng(0):
         for module, hook in list(computing_hooks(folded)):
             remove = remove_spectral_norm if isinstance(hook, SpectralNorm) else remove_weight_norm
             remove(module, hook.name)
-        for module in list(folded.modules()):
+        for path, module in list(folded.named_modules()):
             if parametrize.is_parametrized(module):
-                _fold_parametrizations(module)
+                _fold_parametrizations(module, path)
     try:
         found = compare(outputs_of(folded, example_inputs), outputs_of(model, example_inputs))
     except Exception as error:
@@ -51,8 +52,15 @@ def fold(model: nn.Module, example_inputs: Any) -> nn.Module:
     return folded
 
 
-def _fold_parametrizations(module: Any) -> None:
+def _fold_parametrizations(module: Any, path: str) -> None:
     """Torch's own `remove_parametrizations` changes the class, which the copy shares with the original."""
+    for name in module.parametrizations:
+        one, other = getattr(module, name), getattr(module, name)
+        if not torch.equal(one.nan_to_num(), other.nan_to_num()):
+            raise UnsupportedModelError(
+                f"{path}.{name} is another at every call, and so can't be a plain weight".lstrip("."),
+                "its parametrization draws random numbers or counts its calls; remove it by hand",
+            )
     values = {
         name: (getattr(module, name).detach().clone(), next(iter(made.parameters(recurse=False)), None))
         for name, made in module.parametrizations.items()

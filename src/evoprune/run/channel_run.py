@@ -147,7 +147,7 @@ def _prepare(kind: ChannelRun, run: OpenedRun) -> _Prepared:
         _pin_step(parts, encoding.prunable.widths.round_to, kind.target.round_to)
     begun = kind.start.begun(run, encoding, space, kind.plan.settings.pop_size) if kind.start else NOTHING
     first = kind.seeding.genomes(encoding, space, kind.plan.settings.pop_size, begun.widths)
-    parts.notify(SpaceAnalyzed(encoding.length, len(encoding.segments), len(space.frozen)))
+    parts.notify(SpaceAnalyzed(space.size, len(space.groups), len(space.frozen)))
     baseline = {**figures, **{name: table.predicted_dense_ms for name, table in latencies.items()}}
     check_bounds(kind.bounds, problem.task.card, baseline)
     parts.store.update(replace(parts.store.manifest, dense=baseline))

@@ -163,10 +163,13 @@ def load_artifact(
 
     Raises:
         StoreCorruptedError: A file is missing or damaged.
-        UsageError: No factory is known, it builds another network, or both it and a model are given.
+        UsageError: No factory is known, it builds another network, both it and a model are given, or the model is none that can
+            be filled.
     """
     if factory is not None and model is not None:
         raise UsageError("factory and model both give the dense network", "pass one of the two")
+    if model is not None and not isinstance(model, nn.Module) and not callable(model):
+        raise UsageError(f"model is a {type(model).__name__}, not the dense network", "pass the network itself")
     directory = Path(directory)
     if not (directory / MODEL).exists() and (directory / "artifact" / MODEL).exists():
         directory = directory / "artifact"

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from evoprune.errors import ConfigError, EvopruneError, StoreCorruptedError, UsageError
+from evoprune.nn_utils.calling import named_tensors
 from evoprune.nn_utils.fingerprint import fingerprint
 from evoprune.plugins import import_object
 from evoprune.rng import isolated_rng
@@ -48,7 +49,8 @@ def build_dense(
         The network, without what parallel training, averaging or `torch.compile` wraps around it.
 
     Raises:
-        UsageError: There is none, it is neither a function nor a module class, or it returns something else.
+        UsageError: There is none, it is neither a function nor a module class, or it returns something else; the network is
+            TorchScript or has no memory.
         StoreCorruptedError: The artifact names it by something else than text.
     """
     if isinstance(factory, nn.Module):
@@ -97,6 +99,25 @@ def check_factory(factory: str, model: nn.Module) -> str:
 
 
 def _eager(model: nn.Module) -> nn.Module:
+    """What may be pruned and filled.
+
+    Raises:
+        UsageError: Nothing may.
+    """
+    inner = _inner(model)
+    if isinstance(inner, torch.jit.ScriptModule):
+        raise UsageError(
+            "the dense network is TorchScript, which can't be pruned", "pass the module that it was made from"
+        )
+    if any(tensor.is_meta for tensor in named_tensors(inner).values()):
+        raise UsageError(
+            "the dense network is on torch's meta device, where tensors have no memory",
+            "build it on the CPU; its weights don't matter, they are replaced",
+        )
+    return inner
+
+
+def _inner(model: nn.Module) -> nn.Module:
     inner = unwrapped(model)
     # Importing the compiler takes seconds, and without it nothing has been compiled.
     while "torch._dynamo" in sys.modules and isinstance(inner, torch._dynamo.OptimizedModule):
