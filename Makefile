@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 NO_TESTS := 5
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu test-ray soak check format bench bench-analysis bench-masks bench-quality bench-scaling clean distclean
+.PHONY: help install demo test test-slow test-gpu test-ray soak check format bench bench-analysis bench-masks bench-quality bench-scaling docs dist clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for pytest or the demo']"
@@ -62,6 +62,13 @@ soak: install ## Kill runs at 50 random moments (KILLS=n, SEED=n) and at every w
 	EVOPRUNE_SOAK_KILLS=$(KILLS) EVOPRUNE_SOAK_SEED=$(SEED) \
 	  $(PYTEST) tests/run/test_soak.py -m slow -o log_cli=true -o log_cli_level=WARNING $(ARGS)
 
+docs: install ## Build the documentation as a site, in site/; installs the extra
+	$(BIN)/python -m pip install --disable-pip-version-check -qq $(PIP_ARGS) -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+dist: install ## Build the wheel of a release, in dist/
+	$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
+
 check: install ## Lint, check the format, the types and the imports between layers
 	@failed=0; for tool in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo"; do \
 	  echo "$(BIN)/$$tool"; $(BIN)/$$tool || failed=1; \
@@ -90,7 +97,7 @@ bench-masks: install ## Measure evolved weight masks against iterative pruning b
 	$(BIN)/python benchmarks/masks/run.py $(ARGS)
 
 clean: ## Remove caches and build output; runs and .venv stay
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove .venv as well

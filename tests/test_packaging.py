@@ -1,7 +1,8 @@
-"""What users get from pip: the wheel, built as a release builds it."""
+"""What users get from pip: the wheel, built as a release builds it, and a package that starts at once."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+MAX_WHEEL_BYTES = 3_000_000
+
+
+def cpu_seconds(*arguments: str) -> float:
+    """Least CPU time of three processes: a busy machine costs time by the clock, and little of this."""
+    taken = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=ROOT, timeout=60)
+        after = os.times()
+        taken.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return min(taken)
 
 
 @pytest.mark.slow
@@ -18,6 +31,7 @@ def test_wheel_holds_the_package_its_licence_and_no_tests(tmp_path: Path):
     built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("evoprune-*.whl")
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
     names = zipfile.ZipFile(wheel).namelist()
     assert {
         "evoprune/py.typed",
@@ -30,3 +44,11 @@ def test_wheel_holds_the_package_its_licence_and_no_tests(tmp_path: Path):
     assert weights <= set(names)
     assert sum(name.endswith(("licenses/LICENSE", "licenses/NOTICE")) for name in names) == 2
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"evoprune"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "limit"), [(("-c", "import evoprune"), 0.3), (("-m", "evoprune", "--help"), 0.5)]
+)
+def test_package_starts_at_once(arguments: tuple[str, ...], limit: float):
+    assert cpu_seconds(*arguments) < limit

@@ -170,8 +170,8 @@ def evolve(
         outputs: What loss and metric use of the outputs, as for `analyze`; what the task says when None. The rest may change.
         fold: Prune a copy whose computed weights are plain, as `evoprune.fold` makes it; `evoprune.load` then takes such a copy
             as `model`.
-        encoding: What a genome means: `channel-bits`, which is the default, prunes channels; `weight-bits`, `neuron-bits`,
-            `keep-ratios` and `threshold-exceptions` mask single weights of any module.
+        encoding: What a genome means: `channel-widths`, which is the default, and `channel-bits` prune channels; `weight-bits`,
+            `neuron-bits`, `keep-ratios` and `threshold-exceptions` mask single weights of any module.
         time_budget: Seconds, or a duration such as `"30m"`.
         seed: The one seed that everything random grows from; 0 when neither this nor `config` says.
         workers: Candidates evaluated at once; 1 when neither this nor `config` says. With more than one, model and task must be

@@ -1,4 +1,5 @@
 import json
+import os
 
 import torch
 
@@ -19,3 +20,9 @@ def test_doctor_writes_json_and_names_what_is_missing(evoprune, cache, monkeypat
     assert found["extras"]["nets"] == f"torch {torch.__version__}"
     assert found["cache"]["folder"] == str(cache)
     assert found["threads"]["torch threads"] == str(torch.get_num_threads())
+
+
+def test_doctor_counts_cores_where_the_system_has_no_affinities(evoprune, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert json.loads(evoprune("doctor", "--json").out)["threads"]["cores this process may use"] == "7"

@@ -1,3 +1,4 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -80,6 +81,14 @@ def check_executor(**settings):
 def test_workers_are_as_many_as_the_gpus_take(gpus, settings, count):
     gpus(4)
     assert workers(**settings) == count
+
+
+def test_workers_are_one_per_core_where_the_system_has_no_affinities(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert workers(device="cpu") == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)  # as where it can't be found out
+    assert workers(device="cpu") == 1
 
 
 @pytest.mark.parametrize("settings", [{"executor": "ray"}, {"address": "10.0.0.1:6379"}], ids=str)
