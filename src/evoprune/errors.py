@@ -1,5 +1,6 @@
 """Every error evoprune raises on purpose, sorted by who has to act.
 
+```text
 EvopruneError
 ├── UsageError                  the user fixes something, exit code 2
 │   ├── ConfigError
@@ -16,6 +17,7 @@ EvopruneError
     ├── WorkerLostError
     ├── DeviceMemoryError
     └── StoreCorruptedError
+```
 """
 
 from __future__ import annotations
