@@ -108,3 +108,36 @@ class NoSuchOperation(nn.Module):
 def rows(count, seed=3):
     """Noise with a positive sum, [count, 4] float32."""
     return torch.rand(count, 4, generator=torch.Generator().manual_seed(seed))
+
+
+class ByNumber(nn.Module):
+    """Scales a batch of few samples."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.linear(x) * (2 if len(x) <= 4 else 1)
+
+
+class ReservedName(nn.Module):
+    """A layer whose name is a word of Python's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_module("class", nn.Linear(6, 4))
+
+    def forward(self, x):
+        return self._modules["class"](x)
+
+
+class Endless(nn.Module):
+    """Some of what it returns is no number."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.linear(x) * x.new_tensor([1.0, float("nan"), float("inf"), 1.0])

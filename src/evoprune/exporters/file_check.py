@@ -15,7 +15,7 @@ from evoprune.errors import EvopruneError, SurgeryError, UnsupportedModelError
 from evoprune.exporters.base import Exportable, Exporter, Runner
 from evoprune.nn_utils.comparison import Verification, compare, outputs_of
 from evoprune.nn_utils.quiet import first_line
-from evoprune.nn_utils.samples import at_batch, samples_in
+from evoprune.nn_utils.samples import at_batch, many_samples, samples_in
 
 _NOTHING: Final = 1e-6
 """Share of the largest output below which another one is rounding."""
@@ -52,11 +52,20 @@ def check_file(
         SurgeryError: The file computes something else.
         UnsupportedModelError: It can't be run.
     """
-    runner = exporter.read(network, path)
+    runner = _read(exporter, network, path, to)
     if network.example_inputs is None:
         _check_weights(network.model, runner, to)
         return None
     return _Comparison(network, runner, to).made(real_inputs)
+
+
+def _read(exporter: Exporter, network: Exportable, path: Path, to: str) -> Runner:
+    try:
+        return exporter.read(network, path)
+    except EvopruneError:
+        raise
+    except Exception as error:  # of whatever kind, inside a runtime
+        raise UnsupportedModelError(f"what was written as {to} can't be read: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class _Comparison:
         others = _resized(model, example, samples + 1)
         takes_others = others is None or self._takes(others)
         if others is not None and takes_others:
-            found.append(self._on(others))
+            found += [self._on(others), *self._on_many(samples)]
         real = None if real_inputs is None else _laid_out_as(example, real_inputs)
         if real is not None and not takes_others:
             real = _resized(model, real, samples)
@@ -99,6 +108,15 @@ class _Comparison:
         except Exception:  # whatever a network may raise on values that it wasn't made for
             return []
         return [self._on(noisy)]
+
+    def _on_many(self, samples: int) -> list[Verification]:
+        """On more samples, since code may go by their number; nothing where the network doesn't take so many."""
+        try:
+            many = at_batch(self.network.model, self.network.example_inputs, many_samples(samples))
+            outputs_of(self.network.model, many)
+        except Exception:  # whatever a network may raise on sizes that it wasn't made for
+            return []
+        return [self._on(many)]
 
     def _takes(self, inputs: Any) -> bool:
         try:

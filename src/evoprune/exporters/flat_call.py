@@ -17,7 +17,7 @@ from evoprune.nn_utils.calling import Call, arguments_of, call_model, run_exampl
 from evoprune.nn_utils.cloning import clone
 from evoprune.nn_utils.comparison import compare, outputs_of
 from evoprune.nn_utils.flat import Flat, input_names, output_names
-from evoprune.nn_utils.samples import at_batch, samples_in
+from evoprune.nn_utils.samples import at_batch, many_samples, samples_in
 
 BATCH = "batch"
 """Name of the dimension that counts samples."""
@@ -95,6 +95,17 @@ def calls_of_several(network: Exportable) -> tuple[FlatCall, FlatCall] | None:
     except EvopruneError:
         return None
     return several, more
+
+
+def call_of_many(network: Exportable) -> list[FlatCall]:
+    """A call of many more samples than the example inputs have, since code may go by their number; none where that can't be."""
+    model, example = network.model, network.example_inputs
+    try:
+        many = FlatCall(model, at_batch(model, example, many_samples(samples_in(model, example))))
+        run_example(model, many.inputs)
+    except EvopruneError:
+        return []
+    return [many]
 
 
 def runs_alike(runner: Runner, calls: Iterator[FlatCall] | list[FlatCall]) -> bool:

@@ -11,7 +11,7 @@ from evoprune.data.trees import tensors_in
 from evoprune.errors import UnsupportedModelError
 from evoprune.exporters.base import Exportable, Runner
 from evoprune.exporters.data_reads import refuse_data_reads
-from evoprune.exporters.flat_call import FlatCall, calls_of_several, runs_alike
+from evoprune.exporters.flat_call import FlatCall, call_of_many, calls_of_several, runs_alike
 from evoprune.nn_utils.calling import arguments_of
 from evoprune.nn_utils.flat import input_names
 from evoprune.nn_utils.quiet import first_line
@@ -61,7 +61,7 @@ def _with_free_batch(network: Exportable, example: FlatCall) -> bytes | None:
         content = _written(several, several.free(more))
     except UnsupportedModelError:
         return None
-    return content if runs_alike(_runner(network, content), [example, several, more]) else None
+    return content if runs_alike(_runner(network, content), [example, several, more, *call_of_many(network)]) else None
 
 
 def _written(call: FlatCall, free: dict[str, dict[int, str]]) -> bytes:

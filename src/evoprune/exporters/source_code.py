@@ -156,7 +156,12 @@ def _attribute(model: nn.Module, target: str) -> Any:
 def _forward(graph: fx.Graph) -> ast.AST:
     """The method `forward`, without annotations and without the lines that only free memory."""
     code = graph.python_code("self")
-    tree: ast.AST = _Plain().visit(ast.parse(code.src))
+    try:
+        tree: ast.AST = _Plain().visit(ast.parse(code.src))
+    except SyntaxError as error:  # torch.fx writes the names of modules as they are
+        raise UnsupportedModelError(
+            f"a module has a name that is no name in Python: {error.text}".strip(), _HINT
+        ) from error
     names = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
     foreign = sorted(names & code.globals.keys() - {"torch", *_IMPORTS, *vars(builtins)})
     if foreign:

@@ -48,6 +48,11 @@ def samples_in(model: nn.Module, example_inputs: Any, outputs: Sequence[Tensor] 
     return _by_shape(model, given, found) if place is None else given[0].shape[place]
 
 
+def many_samples(samples: int) -> int:
+    """A number of samples that code which goes by small numbers of them takes for many."""
+    return samples + 8
+
+
 def at_batch(model: nn.Module, example_inputs: Any, batch: int) -> Any:
     """The example inputs, repeated or cut along the dimension that counts the samples until there are `batch`.
 
@@ -194,7 +199,8 @@ def _same(one: Tensor, other: Tensor, dim: int, kept: int, samples: int) -> bool
     first, second = (each.narrow(dim, kept * length, length) for each in (one, other))
     if not one.is_floating_point() and not one.is_complex():
         return torch.equal(first, second)
-    atol = float(first.abs().max()) * _TOLERANCE.get(one.dtype, 1e-4)
+    finite = first[first.isfinite()].abs()
+    atol = (float(finite.max()) if finite.numel() else 0.0) * _TOLERANCE.get(one.dtype, 1e-4)
     return torch.allclose(first, second, rtol=0.0, atol=atol, equal_nan=True)
 
 
