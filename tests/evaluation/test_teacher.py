@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from evoprune.errors import UnsupportedModelError
-from evoprune.evaluation.teacher import Teacher
+from evoprune.evaluation.teacher import Teacher, check_distilled
 
 
 @pytest.mark.parametrize(("share", "temperature"), [(0.0, 2.0), (0.3, 1.0), (1.0, 4.0)])
@@ -26,3 +26,23 @@ def test_gradient_is_zero_when_the_learner_gives_what_the_teacher_gives():
 def test_outputs_that_are_no_classes_are_refused_with_the_setting():
     with pytest.raises(UnsupportedModelError, match="distillation compares outputs of classes"):
         Teacher(nn.Identity(), 0.5, 1.0).mixed(torch.tensor(0.0), torch.zeros(3), torch.zeros(3))
+
+
+OUTPUTS = torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [torch.randn(2, 3), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([[1, 1, 0], [0, 1, 0]])],
+)
+def test_targets_that_give_each_output_a_number_are_not_distilled(targets):
+    with pytest.raises(UnsupportedModelError, match="classes of which one is right"):
+        check_distilled(OUTPUTS, targets)
+
+
+def test_classes_and_shares_of_classes_are_distilled():
+    check_distilled(OUTPUTS, torch.tensor([0, 2]))
+    check_distilled(OUTPUTS, torch.tensor([[0.9, 0.05, 0.05], [0.0, 1.0, 0.0]], dtype=torch.float16))
+    check_distilled(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64))
+    with pytest.raises(UnsupportedModelError, match="which this network does not give"):
+        check_distilled(torch.zeros(2), torch.zeros(2))

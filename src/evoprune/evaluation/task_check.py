@@ -19,7 +19,7 @@ from evoprune.data.own_training import TrainingBudget
 from evoprune.data.task import Task
 from evoprune.data.trees import tensors_in
 from evoprune.errors import DataError, EvopruneError
-from evoprune.evaluation.teacher import class_outputs
+from evoprune.evaluation.teacher import check_distilled
 from evoprune.evaluation.user_training import call_train_fn, refuse_with_train_fn
 from evoprune.metrics.base import Metric, SetMetric, direction_unknown, seems_lower_is_better
 from evoprune.metrics.losses import as_given, loss_value
@@ -59,7 +59,7 @@ def check_task(model: nn.Module, task: Task, *, device: torch.device, uses: Uses
 
     Raises:
         DataError: They don't; says what to change.
-        UnsupportedModelError: The run distills, and the outputs are not those of classes.
+        UnsupportedModelError: The run distills, and outputs or targets are not those of classes.
     """
     try:
         with isolated_rng(0):
@@ -89,7 +89,7 @@ def _check_learning(model: nn.Module, task: Task, device: torch.device, uses: Us
             raise
         value = _loss(task, outputs, targets, "the loss failed on a batch of the train set")
     if uses.distills:
-        class_outputs(outputs)
+        check_distilled(outputs, targets)
     if not value.requires_grad and any(parameter.requires_grad for parameter in model.parameters()):
         raise DataError(
             "the loss does not depend on any weight that is to be trained",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from evoprune.errors import UnsupportedModelError
 from evoprune.metrics.outputs import logits_of
 from evoprune.nn_utils.calling import call_model
 from evoprune.nn_utils.cloning import clone
+
+_SUM_TOLERANCE: Final = 1e-2
+"""How far shares may be from 1 in sum, in half precision as well."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +90,23 @@ def class_outputs(outputs: Any) -> Tensor:
             "set training.distill (of weight masks: masks.distill) to 0",
         )
     return logits
+
+
+def check_distilled(outputs: Any, targets: Any) -> None:
+    """See that outputs and targets are of classes of which one is right.
+
+    Raises:
+        UnsupportedModelError: They aren't: the targets give each output a number, as in regression, or several labels at once.
+    """
+    logits = class_outputs(outputs)
+    if isinstance(targets, Tensor) and targets.shape == logits.shape and not _shares(targets.to(torch.float64)):
+        raise UnsupportedModelError(
+            "distillation compares outputs of classes of which one is right, and the targets of this task give each output a "
+            "number of its own",
+            "set training.distill (of weight masks: masks.distill) to 0",
+        )
+
+
+def _shares(targets: Tensor) -> bool:
+    """Whether the targets are shares of the classes, [n, classes, ...], such as those of smoothed labels."""
+    return bool((targets >= 0).all()) and bool(((targets.sum(1) - 1).abs() < _SUM_TOLERANCE).all())

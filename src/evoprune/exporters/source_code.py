@@ -160,7 +160,7 @@ def _forward(graph: fx.Graph) -> ast.AST:
         tree: ast.AST = _Plain().visit(ast.parse(code.src))
     except SyntaxError as error:  # torch.fx writes the names of modules as they are
         raise UnsupportedModelError(
-            f"a module has a name that is no name in Python: {error.text}".strip(), _HINT
+            f"a module has a name that is no name in Python: {(error.text or '').strip():.80}", _HINT
         ) from error
     names = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
     foreign = sorted(names & code.globals.keys() - {"torch", *_IMPORTS, *vars(builtins)})
