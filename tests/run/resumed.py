@@ -2,6 +2,7 @@
 
 import json
 
+from evoprune.report.model_card import CARD
 from tests.run.mask_directories import comparison
 
 TO_THE_SEED = ("evaluations.jsonl", "steps.json", "config.yaml")
@@ -9,10 +10,11 @@ FOLDERS = ("artifact", "solutions", "baseline", "states")
 
 
 def outcome(directory):
-    """Every file that the seed alone decides, by name, and whatever else lies in its folders."""
+    """Every file that the seed alone decides, by name, and whatever else lies in its folders but the card, which tells times."""
     paths = [directory / name for name in TO_THE_SEED]
     paths += [one for name in FOLDERS for one in sorted((directory / name).glob("*"))]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in paths if path.exists()}
+    paths = [path for path in paths if path.exists() and path.name != CARD]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
 
 
 def left_over(directory):
