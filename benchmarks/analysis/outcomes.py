@@ -57,6 +57,10 @@ def masked(dense, smaller):
     targets = dict(reference.named_parameters(remove_duplicate=False)) | dict(reference.named_buffers())
     remaining = smaller.state_dict()
     for name, value in dense.state_dict().items():
+        if name.endswith(
+            ".original0"
+        ):  # lengths may be others; the direction says what is gone, and outputs whether it is right
+            continue
         target = targets[name.partition(".parametrizations.")[0] + ".weight" if "parametrizations" in name else name]
         gone = _gone(name, value, remaining[name])
         target.data.masked_fill_(gone, 1.0 if name.endswith("running_var") else 0.0)

@@ -14,7 +14,7 @@ from evoprune.channels.masked_norms import KeptForward, KeptInputs, KeptNorms, P
 from evoprune.channels.surgery import check_fits
 from evoprune.nn_utils.calling import named_tensors
 from evoprune.nn_utils.cloning import clone
-from evoprune.nn_utils.computed_weights import refresh_computed
+from evoprune.nn_utils.computed_weights import keep_lengths, refresh_computed
 from evoprune.nn_utils.prune_hooks import refresh_masked
 from evoprune.plan import Indices, PruningPlan
 from evoprune.space.groups import Axis
@@ -43,6 +43,7 @@ def masked_copy(model: nn.Module, plan: PruningPlan, only: Collection[Axis] | No
             if only is None or (name, dim) in only:
                 _clear(tensors[name], dim, indices, cleared_to(tensors, name, dim))
     refresh_masked(masked)
+    keep_lengths(masked, model, {})
     refresh_computed(masked)
     norms = {name: dims[0] for name, dims in plan.kept.items() if tensors[name].dim() == 1 and 0 in dims}
     _normalise_kept_only(masked, norms)

@@ -15,6 +15,7 @@ from evoprune.channels.slim_attention import SlimMultiheadAttention
 from evoprune.errors import InvalidPlanError
 from evoprune.nn_utils.calling import named_tensors
 from evoprune.nn_utils.cloning import clone
+from evoprune.nn_utils.computed_weights import keep_lengths
 from evoprune.nn_utils.fingerprint import fingerprint
 from evoprune.plan import AttributeValue, Indices, PruningPlan
 
@@ -40,6 +41,7 @@ def prune(model: nn.Module, plan: PruningPlan) -> nn.Module:
         memo[id(tensor)] = cut(tensor, plan.kept.get(name, {}))
     smaller = clone(model, memo)
     _set_attributes(smaller, plan.attributes)
+    keep_lengths(smaller, model, plan.kept)
     return smaller
 
 
